@@ -1,0 +1,213 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// How every target is built. A target that differs says why, next to its entry.
+let house: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// `ByteReader` stores a `RawSpan`; a type that does needs this feature.
+let lifetimes: [SwiftSetting] = house + [.enableExperimentalFeature("Lifetimes")]
+
+// The floors, from the bottom up. Imports go down only; `Tidy` and the
+// dependency lists below keep it so.
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
+let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioHPACK = Target.Dependency.product(name: "NIOHPACK", package: "swift-nio-http2")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let httpTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
+let httpTypesNIO = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+/// A target of ours on `floor`, with the settings of the house.
+func room(
+    _ name: String, on floor: String, _ dependencies: [Target.Dependency] = [], settings: [SwiftSetting] = house
+) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Sources/\(floor)/\(name)", swiftSettings: settings)
+}
+
+/// The tests of one target.
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: dependencies + ["CairnTestSupport"], path: "Tests/\(name)Tests",
+        swiftSettings: lifetimes)
+}
+
+let foundations: [Target] = [
+    room("BackupFormats", on: "Foundations", [crypto], settings: lifetimes),
+    room("Chunking", on: "Foundations", ["BackupFormats"]),
+    room("Pxar", on: "Foundations", ["BackupFormats"], settings: lifetimes),
+    room("BlobCoding", on: "Foundations", ["BackupFormats", "CZstd", "CDeflate", crypto], settings: lifetimes),
+    room(
+        "BlobEncryption", on: "Foundations", ["BackupFormats", "BlobCoding", crypto, cryptoExtras, asn1],
+        settings: lifetimes),
+]
+
+let storage: [Target] = [
+    room("Platform", on: "Storage", ["BackupFormats", "CLinux"]),
+    room("Datastore", on: "Storage", ["BackupFormats", "BlobCoding", "Platform", crypto, logging], settings: lifetimes),
+    room("StateDatabase", on: "Storage", ["BackupFormats", "Platform", grdb]),
+]
+
+let protocols: [Target] = [
+    room("BackupProtocol", on: "Protocols", ["BackupFormats", crypto]),
+    room(
+        "BackupHTTP2", on: "Protocols",
+        [
+            "BackupFormats", "BackupProtocol", nioCore, nioPosix, nioHTTP1, nioTLS, nioConcurrency, nioHTTP2, nioHPACK,
+            nioSSL, crypto, logging,
+        ]),
+    room("ManagementAPI", on: "Protocols", ["BackupFormats", "BackupProtocol"]),
+]
+
+let services: [Target] = [
+    room("AccessControl", on: "Services", ["BackupFormats", "StateDatabase", "CCrypt", crypto, cryptoExtras, logging]),
+    room("Tasks", on: "Services", ["BackupFormats", "StateDatabase", "Platform", logging]),
+    room(
+        "BackupClient", on: "Services",
+        [
+            "BackupFormats", "Chunking", "Pxar", "BlobCoding", "BlobEncryption", "Platform", "BackupProtocol", crypto,
+            logging,
+        ], settings: lifetimes),
+    room(
+        "BackupServer", on: "Services",
+        [
+            "BackupFormats", "BlobCoding", "Datastore", "BackupProtocol", "AccessControl", "Tasks", "StateDatabase",
+            "Platform", crypto, logging,
+        ], settings: lifetimes),
+]
+
+let surfaces: [Target] = [
+    room(
+        "Listener", on: "Surfaces",
+        [
+            "BackupFormats", "BackupProtocol", "BackupHTTP2", "ManagementAPI", "Platform", nioCore, nioPosix,
+            nioHTTP1, nioTLS, nioConcurrency, nioHTTP2, nioHPACK, nioSSL, hummingbird, hummingbirdCore, httpTypes,
+            httpTypesHTTP1, httpTypesNIO, x509, asn1, crypto, lifecycle, logging,
+        ]),
+    room(
+        "RESTAPI", on: "Surfaces",
+        [
+            "BackupFormats", "BackupProtocol", "ManagementAPI", "BackupServer", "AccessControl", "Tasks", "Datastore",
+            "StateDatabase", "BlobCoding", "Platform", crypto, logging,
+        ], settings: lifetimes),
+    room(
+        "Commands", on: "Surfaces",
+        [
+            "BackupFormats", "BackupProtocol", "BackupClient", "BackupHTTP2", "ManagementAPI", "BlobCoding",
+            "BlobEncryption", "Pxar", "Platform", crypto, nioCore, nioPosix, nioSSL, argumentParser, logging,
+        ], settings: lifetimes),
+]
+
+let libraries: [Target] = [
+    .target(name: "CLinux", path: "Sources/C/CLinux", publicHeadersPath: "include"),
+    .systemLibrary(name: "CZstd", path: "Sources/C/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(
+        name: "CDeflate", path: "Sources/C/CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
+    .systemLibrary(name: "CCrypt", path: "Sources/C/CCrypt", providers: [.apt(["libcrypt-dev"])]),
+]
+
+let programs: [Target] = [
+    .executableTarget(
+        name: "cairn",
+        dependencies: [
+            "Commands", "Listener", "RESTAPI", "BackupServer", "AccessControl", "Tasks", "Datastore", "StateDatabase",
+            "BackupFormats", "BackupProtocol", "BackupHTTP2", "ManagementAPI", "Platform", nioCore, nioPosix, argumentParser,
+            lifecycle, logging,
+        ],
+        path: "Sources/Programs/cairn",
+        swiftSettings: house)
+]
+
+let testTargets: [Target] = [
+    .target(
+        name: "CairnTestSupport", dependencies: ["BackupFormats", "Datastore", "BlobCoding", "Platform", crypto],
+        path: "Tests/CairnTestSupport", swiftSettings: lifetimes),
+    tests("BackupFormats", ["BackupFormats"]),
+    tests("Chunking", ["Chunking", "BackupFormats", crypto]),
+    tests("Pxar", ["Pxar", "BackupFormats"]),
+    tests("BlobCoding", ["BlobCoding", "BackupFormats"]),
+    tests("BlobEncryption", ["BlobEncryption", "BlobCoding", "BackupFormats", crypto]),
+    tests("Platform", ["Platform"]),
+    tests("Datastore", ["Datastore", "BackupFormats", "BlobCoding", "Platform"]),
+    tests("StateDatabase", ["StateDatabase", "BackupFormats"]),
+    tests("BackupProtocol", ["BackupProtocol", "BackupFormats"]),
+    tests(
+        "BackupHTTP2",
+        ["BackupHTTP2", "BackupProtocol", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, nioEmbedded]),
+    tests("ManagementAPI", ["ManagementAPI", "BackupFormats"]),
+    tests("AccessControl", ["AccessControl", "StateDatabase", "BackupFormats"]),
+    tests("Tasks", ["Tasks", "StateDatabase", "BackupFormats"]),
+    tests(
+        "BackupClient",
+        [
+            "BackupClient", "BackupServer", "BackupProtocol", "BackupFormats", "Datastore", "Pxar", "Chunking",
+            "BlobCoding", "BlobEncryption", "Platform", "AccessControl", "Tasks", "StateDatabase",
+        ]),
+    tests(
+        "BackupServer",
+        [
+            "BackupServer", "BackupProtocol", "BackupFormats", "Datastore", "BlobCoding", "AccessControl", "Tasks",
+            "StateDatabase", "Platform", crypto,
+        ]),
+    tests(
+        "Listener",
+        [
+            "Listener", "BackupHTTP2", "BackupProtocol", "BackupFormats", "ManagementAPI", "Platform", nioCore, nioPosix,
+            nioHTTP1, nioHTTP2, nioHPACK, nioSSL, x509, logging,
+        ]),
+    tests(
+        "RESTAPI",
+        [
+            "RESTAPI", "ManagementAPI", "BackupServer", "BackupProtocol", "BackupFormats", "Datastore", "AccessControl",
+            "Tasks", "StateDatabase", "BlobCoding", "Platform", logging,
+        ]),
+    tests("Commands", ["Commands", "BackupFormats", "BackupClient", "BlobEncryption", "Platform"]),
+    .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: house),
+    // The built program over loopback TLS, driven from the outside.
+    .testTarget(
+        name: "ProgramTests", dependencies: ["cairn", "CairnTestSupport", "Platform", "BackupFormats"],
+        path: "Tests/ProgramTests", swiftSettings: lifetimes),
+]
+
+let package = Package(
+    name: "cairn",
+    products: [
+        .executable(name: "cairn", targets: ["cairn"]),
+        .library(name: "CairnClient", targets: ["BackupClient", "BackupHTTP2"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", exact: "1.46.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-nio-extras", exact: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-certificates", exact: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1", exact: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+    ],
+    targets: foundations + storage + protocols + services + surfaces + libraries + programs + testTargets
+)

@@ -1,0 +1,85 @@
+package import Crypto
+
+/// The SHA-256 that names a chunk, in indexes and in the chunk store.
+///
+/// It is taken over the plain content; for an encrypted backup, over the
+/// content and the identity of the key, so that two keys never share a chunk.
+/// (Four words in a vector, because `InlineArray` is not `Hashable`; they were
+/// read little-endian, so the bytes in memory are the bytes of the digest.)
+package struct ChunkDigest: Hashable, Sendable {
+    package static let byteCount = 32
+    package static let zero = ChunkDigest(words: SIMD4(0, 0, 0, 0))
+
+    private let words: SIMD4<UInt64>
+
+    private init(words: SIMD4<UInt64>) {
+        self.words = words
+    }
+
+    /// - Throws: ``FormatError/truncated(offset:needed:available:)``.
+    package init(from reader: inout ByteReader) throws(FormatError) {
+        words = SIMD4(try reader.read(), try reader.read(), try reader.read(), try reader.read())
+    }
+
+    /// From exactly 32 bytes; nil for any other count.
+    package init?(bytes: some Collection<UInt8>) {
+        guard bytes.count == Self.byteCount else { return nil }
+        let array = Array(bytes)
+        words = array.withUnsafeBytes {
+            SIMD4(
+                UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
+                UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
+                UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 16, as: UInt64.self)),
+                UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 24, as: UInt64.self)))
+        }
+    }
+
+    /// From 64 lowercase hexadecimal digits; nil for anything else (upper case included).
+    package init?(parsing text: some StringProtocol) {
+        guard text.utf8.count == 64, let bytes = Hex.decode(text) else { return nil }
+        self.init(bytes: bytes)
+    }
+
+    package init(_ digest: SHA256.Digest) {
+        self = digest.withUnsafeBytes { ChunkDigest(bytes: $0)! }
+    }
+
+    /// The plain digest of `content`.
+    package init(hashing content: some Sequence<UInt8>) {
+        let array = Array(content)
+        self.init(SHA256.hash(data: array))
+    }
+
+    /// The 32 bytes, in order.
+    package var bytes: [UInt8] {
+        var result: [UInt8] = []
+        result.reserveCapacity(Self.byteCount)
+        append(to: &result)
+        return result
+    }
+
+    /// Appends the 32 bytes.
+    package func append(to output: inout [UInt8]) {
+        for index in 0..<4 { output.appendLittleEndian(words[index]) }
+    }
+
+    /// The first two bytes as a number: the prefix folder of the chunk store, and its lock.
+    package var prefix: UInt16 {
+        UInt16(truncatingIfNeeded: words[0] & 0xff) << 8 | UInt16(truncatingIfNeeded: words[0] >> 8 & 0xff)
+    }
+}
+
+extension ChunkDigest: CustomStringConvertible {
+    /// 64 lowercase hexadecimal digits, as in file names and log lines.
+    package var description: String { Hex.encode(bytes) }
+}
+
+extension ChunkDigest: Comparable {
+    /// In byte order.
+    package static func < (left: ChunkDigest, right: ChunkDigest) -> Bool {
+        for index in 0..<4 where left.words[index] != right.words[index] {
+            return left.words[index].byteSwapped < right.words[index].byteSwapped
+        }
+        return false
+    }
+}
