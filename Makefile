@@ -1,0 +1,45 @@
+# One entry for every task. `make` alone lists them.
+
+SWIFT ?= swift
+SOURCE ?=
+PREFIX ?= /usr/local
+
+.PHONY: help demo test soak build bench fmt check install packages
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make demo     start a server, back up a folder twice, restore it, compare (SOURCE=/path for your own folder)
+demo: build
+	@scripts/demo.sh "$(SOURCE)"
+
+## make test     the whole behaviour, with seeded samples
+test: packages
+	@scripts/test.sh
+
+## make soak     the same at full count
+soak: packages
+	@CAIRN_SOAK=1 scripts/test.sh
+
+## make build    the release program, .build/release/cairn
+build: packages
+	$(SWIFT) build -c release --product cairn
+
+## make bench    Cairn beside restic and borg, as ratios
+bench: build
+	@scripts/bench.sh
+
+## make fmt      format the sources
+fmt:
+	$(SWIFT) format format --in-place --parallel --recursive Sources Tests Package.swift
+
+## make check    format and house rules, without building everything
+check:
+	$(SWIFT) format lint --strict --parallel --recursive Sources Tests Package.swift
+
+## make install  put the release program into PREFIX/bin (default /usr/local)
+install: build
+	install -D -m 755 .build/release/cairn "$(DESTDIR)$(PREFIX)/bin/cairn"
+
+packages:
+	@scripts/system-packages.sh

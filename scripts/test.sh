@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The whole behaviour: unit and in-process tests, and the built program from the outside.
+# CAIRN_SOAK=1 runs everything at full count.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+swift build --build-tests
+
+# The Python packages of the outside tests, in a folder of their own.
+venv=.build/venv
+stamp=$venv/.requirements
+if ! cmp -s Tests/Program/requirements.txt "$stamp"; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q -r Tests/Program/requirements.txt
+    cp Tests/Program/requirements.txt "$stamp"
+fi
+export CAIRN="$PWD/.build/debug/cairn"
+
+outside() {
+    echo "== $1"
+    (cd Tests/Program && "../../$venv/bin/python" -m "$1")
+}
+
+failed=0
+outside replay.run || failed=1
+outside conformance.run || failed=1
+
+swift test --skip-build || failed=1
+exit $failed
