@@ -27,6 +27,9 @@ package enum Hex {
         return bytes
     }
 
+    /// Whether that byte is a hexadecimal digit of either case.
+    package static func isDigit(_ byte: UInt8) -> Bool { value(byte, true) != nil }
+
     private static func value(_ digit: UInt8, _ allowUppercase: Bool) -> UInt8? {
         switch digit {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
