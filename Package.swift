@@ -134,7 +134,11 @@ let programs: [Target] = [
             lifecycle, logging,
         ],
         path: "Sources/Programs/cairn",
-        swiftSettings: house)
+        swiftSettings: house),
+    // In this package and not in one of its own, because what it measures is `package`, not `public`.
+    .executableTarget(
+        name: "cairn-bench", dependencies: ["BackupFormats", "BlobCoding", "Chunking", crypto],
+        path: "Benchmarks/Kernels", swiftSettings: house),
 ]
 
 let testTargets: [Target] = [
