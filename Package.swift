@@ -186,10 +186,6 @@ let testTargets: [Target] = [
         ]),
     tests("Commands", ["Commands", "BackupFormats", "BackupClient", "BlobEncryption", "Platform"]),
     .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: house),
-    // The built program over loopback TLS, driven from the outside.
-    .testTarget(
-        name: "ProgramTests", dependencies: ["cairn", "CairnTestSupport", "Platform", "BackupFormats"],
-        path: "Tests/ProgramTests", swiftSettings: lifetimes),
 ]
 
 let package = Package(
