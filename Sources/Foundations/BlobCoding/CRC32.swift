@@ -1,0 +1,14 @@
+private import BackupFormats
+private import CDeflate
+
+/// The checksum of blobs: CRC-32 of IEEE 802.3, the one of zlib.
+package enum CRC32 {
+    package static func checksum(of bytes: UnsafeRawBufferPointer) -> UInt32 {
+        guard let start = bytes.baseAddress else { return 0 }
+        return libdeflate_crc32(0, start, bytes.count)
+    }
+
+    package static func checksum(of bytes: [UInt8]) -> UInt32 {
+        bytes.withUnsafeBytes { checksum(of: $0) }
+    }
+}
