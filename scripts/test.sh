@@ -24,6 +24,7 @@ outside() {
 failed=0
 outside replay.run || failed=1
 outside conformance.run || failed=1
+outside faults.run || failed=1
 
 swift test --skip-build || failed=1
 exit $failed
