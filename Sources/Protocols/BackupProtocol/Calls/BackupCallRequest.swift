@@ -1,4 +1,4 @@
-package import BackupFormats
+import BackupFormats
 
 extension BackupRequest {
     private static let form = "application/x-www-form-urlencoded"
