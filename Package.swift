@@ -64,7 +64,7 @@ let foundations: [Target] = [
 let storage: [Target] = [
     room("Platform", on: "Storage", ["BackupFormats", "CLinux"]),
     room("Datastore", on: "Storage", ["BackupFormats", "BlobCoding", "Platform", crypto, logging], settings: lifetimes),
-    room("StateDatabase", on: "Storage", ["BackupFormats", "Platform", grdb]),
+    room("StateDatabase", on: "Storage", ["BackupFormats", "Platform", grdb, crypto]),
 ]
 
 let protocols: [Target] = [
@@ -79,7 +79,9 @@ let protocols: [Target] = [
 ]
 
 let services: [Target] = [
-    room("AccessControl", on: "Services", ["BackupFormats", "StateDatabase", "CCrypt", crypto, cryptoExtras, logging]),
+    room(
+        "AccessControl", on: "Services",
+        ["BackupFormats", "StateDatabase", "Platform", "CCrypt", crypto, cryptoExtras, logging]),
     room("Tasks", on: "Services", ["BackupFormats", "StateDatabase", "Platform", logging]),
     room(
         "BackupClient", on: "Services",
@@ -152,14 +154,14 @@ let testTargets: [Target] = [
     tests("BlobEncryption", ["BlobEncryption", "BlobCoding", "BackupFormats", crypto]),
     tests("Platform", ["Platform"]),
     tests("Datastore", ["Datastore", "BackupFormats", "BlobCoding", "Platform"]),
-    tests("StateDatabase", ["StateDatabase", "BackupFormats"]),
+    tests("StateDatabase", ["StateDatabase", "BackupFormats", "Platform"]),
     tests("BackupProtocol", ["BackupProtocol", "BackupFormats"]),
     tests(
         "BackupHTTP2",
         ["BackupHTTP2", "BackupProtocol", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, nioEmbedded]),
     tests("ManagementAPI", ["ManagementAPI", "BackupFormats"]),
-    tests("AccessControl", ["AccessControl", "StateDatabase", "BackupFormats"]),
-    tests("Tasks", ["Tasks", "StateDatabase", "BackupFormats"]),
+    tests("AccessControl", ["AccessControl", "StateDatabase", "BackupFormats", "Platform", crypto, cryptoExtras]),
+    tests("Tasks", ["Tasks", "StateDatabase", "BackupFormats", "Platform"]),
     tests(
         "BackupClient",
         [

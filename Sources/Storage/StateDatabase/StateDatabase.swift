@@ -1,0 +1,85 @@
+package import BackupFormats
+import GRDB
+
+/// The server's own state: users, tokens, access entries, configuration, list of tasks; one SQLite file.
+///
+/// Reads run beside each other and beside the one writer. Each write is one transaction: it happens as a whole or not
+/// at all. The blocking forms belong on worker threads; the asynchronous ones do not hold a thread while they wait.
+package final class StateDatabase: Sendable {
+    package static let fileName = "state.sqlite"
+
+    package let folder: StateFolder
+    private let pool: DatabasePool
+
+    /// Opens the database in `folder`, makes it where there is none, and brings an older one up to date.
+    ///
+    /// - Throws: ``BackupFailure`` of kind `unsupported` where a newer version of Cairn has written the file, of kind
+    ///   `internalFault` where it cannot be opened.
+    package init(folder: StateFolder) throws {
+        self.folder = folder
+        let path = folder.path(of: Self.fileName)
+        // The file is made before SQLite opens it, so that it never exists with a wider mode.
+        try folder.make(Self.fileName)
+        var configuration = Configuration()
+        configuration.maximumReaderCount = 4
+        configuration.busyMode = .timeout(10)
+        configuration.prepareDatabase { database in
+            try database.execute(sql: "PRAGMA synchronous = FULL")
+        }
+        pool = try Self.translating("cannot be opened") { try DatabasePool(path: path, configuration: configuration) }
+        try Self.translating("cannot be brought up to date") {
+            let migrator = Schema.migrator
+            guard try !pool.read({ try migrator.hasBeenSuperseded($0) }) else {
+                throw BackupFailure(
+                    .unsupported, "The state database \(path) was written by a newer version of Cairn",
+                    hints: ["Run that version, or import an exported state into a new state folder."])
+            }
+            try migrator.migrate(pool)
+        }
+    }
+
+    /// Reads one consistent state.
+    package func read<Value>(_ body: (StateReader) throws -> Value) throws -> Value {
+        try Self.translating("cannot be read") { try pool.read { try body(StateReader($0)) } }
+    }
+
+    /// Runs one transaction. When this returns, it survives a crash.
+    package func write<Value>(_ body: (StateWriter) throws -> Value) throws -> Value {
+        try Self.translating("cannot be written") { try pool.write { try body(StateWriter($0)) } }
+    }
+
+    /// Reads one consistent state without holding a thread meanwhile.
+    package func read<Value: Sendable>(_ body: @escaping @Sendable (StateReader) throws -> Value) async throws -> Value {
+        do { return try await pool.read { try body(StateReader($0)) } } catch { throw Self.translated(error, "cannot be read") }
+    }
+
+    /// Runs one transaction without holding a thread meanwhile.
+    package func write<Value: Sendable>(
+        _ body: @escaping @Sendable (StateWriter) throws -> Value
+    ) async throws -> Value {
+        do { return try await pool.write { try body(StateWriter($0)) } } catch {
+            throw Self.translated(error, "cannot be written")
+        }
+    }
+
+    /// Closes the file; every later call fails.
+    package func close() {
+        try? pool.close()
+    }
+
+    private static func translating<Value>(_ what: String, _ body: () throws -> Value) throws -> Value {
+        do { return try body() } catch { throw translated(error, what) }
+    }
+
+    private static func translated(_ error: any Error, _ what: String) -> any Error {
+        guard let error = error as? DatabaseError else { return error }
+        let kind: BackupFailure.Kind =
+            switch error.resultCode {
+            case .SQLITE_FULL: .storageFull
+            case .SQLITE_BUSY, .SQLITE_LOCKED: .unavailable
+            case .SQLITE_CORRUPT, .SQLITE_NOTADB: .corruptData
+            default: .internalFault
+            }
+        return BackupFailure(kind, "The state database \(what)", cause: error)
+    }
+}
