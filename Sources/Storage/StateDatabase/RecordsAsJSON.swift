@@ -1,4 +1,4 @@
-package import BackupFormats
+import BackupFormats
 
 /// How records stand in exported states and below the digests of sections. Members without a value are left out.
 

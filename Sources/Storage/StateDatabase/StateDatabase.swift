@@ -1,4 +1,4 @@
-package import BackupFormats
+import BackupFormats
 import GRDB
 
 /// The server's own state: users, tokens, access entries, configuration, list of tasks; one SQLite file.

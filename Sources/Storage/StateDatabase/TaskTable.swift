@@ -1,4 +1,4 @@
-package import BackupFormats
+import BackupFormats
 import GRDB
 
 /// What is asked of the list of tasks in the database. All conditions must hold.

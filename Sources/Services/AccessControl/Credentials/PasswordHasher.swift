@@ -1,6 +1,6 @@
-package import BackupFormats
+import BackupFormats
 import CCrypt
-package import Platform
+import Platform
 
 /// Makes and verifies hashes of passwords in the forms of crypt(3). New ones are yescrypt. (Spec: rest D.6.)
 ///
