@@ -1,5 +1,6 @@
 #ifndef CLINUX_H
 #define CLINUX_H
+#include "CLinuxFiles.h"
 #include <stdint.h>
 #include <sys/types.h>
 
