@@ -24,6 +24,8 @@ outside() {
 failed=0
 outside replay.run || failed=1
 outside conformance.run || failed=1
+outside restore.run || failed=1
+outside crowd.run || failed=1
 outside faults.run || failed=1
 
 swift test --skip-build || failed=1
