@@ -1,0 +1,149 @@
+import BackupFormats
+package import BackupProtocol
+
+/// The calls of a session, as functions: builds requests, reads answers, turns refusals into failures.
+///
+/// Everything goes into the query except appends, which are JSON, as the stock client does it. (Spec: protocol A.6, C.1.)
+package struct SessionCalls: Sendable {
+    /// Largest JSON answer that is read.
+    static let answerLimit = 1 << 20
+    /// Largest index file that is read: 2^23 entries, 32 TiB of chunks of 4 MiB.
+    package static let indexLimit = 4096 + 40 << 23
+
+    package let transport: any BackupTransport
+
+    package init(transport: any BackupTransport) {
+        self.transport = transport
+    }
+
+    /// A call whose answer is `{"data": …}`.
+    ///
+    /// - Throws: ``BackupFailure`` whose summary says what was tried, with the server's text as cause.
+    @discardableResult
+    func call(
+        _ method: String, _ path: String, _ parameters: [(String, String)] = [], body: [UInt8] = [],
+        contentType: String? = nil, trying what: @autoclosure () -> String
+    ) async throws -> JSONValue {
+        let query = QueryText.encode(parameters)
+        let head = BackupRequestHead(method: method, path: path, query: query, contentType: contentType)
+        let response = try await transport.send(BackupRequest(head: head, body: body))
+        if let failure = await response.failure() {
+            throw BackupFailure(failure.kind, what(), hints: failure.hints, cause: failure)
+        }
+        let bytes = try await response.collect(limit: Self.answerLimit)
+        guard !bytes.isEmpty else { return .null }
+        do {
+            guard let data = try JSONValue(parsing: bytes)["data"] else {
+                throw FormatError.invalid("there is no member `data`", offset: 0)
+            }
+            return data
+        } catch {
+            throw BackupFailure(.corruptData, "\(what()): the answer is not what the protocol says", cause: error)
+        }
+    }
+
+    /// A call whose answer is a raw file or chunk.
+    func fetch(
+        _ path: String, _ parameters: [(String, String)], limit: Int, trying what: @autoclosure () -> String
+    ) async throws -> [UInt8] {
+        let head = BackupRequestHead(method: "GET", path: path, query: QueryText.encode(parameters))
+        let response = try await transport.send(BackupRequest(head: head))
+        if let failure = await response.failure() {
+            throw BackupFailure(failure.kind, what(), hints: failure.hints, cause: failure)
+        }
+        return try await response.collect(limit: limit)
+    }
+}
+
+// MARK: - Backup sessions
+
+extension SessionCalls {
+    /// What kind of index a writer makes.
+    package enum IndexKind: String, Sendable {
+        case dynamic, fixed
+    }
+
+    func previousBackupTime() async throws -> Int64? {
+        try await call("GET", "/previous_backup_time", trying: "The time of the previous snapshot cannot be read").intValue
+    }
+
+    /// A file of the previous snapshot. For an index, the server then knows its chunks.
+    func previous(_ archive: ArchiveName, limit: Int) async throws -> [UInt8] {
+        try await fetch(
+            "/previous", [("archive-name", archive.name)], limit: limit,
+            trying: "\(archive) of the previous snapshot cannot be read")
+    }
+
+    /// Opens an index; `size` is the image's, for a fixed one.
+    func makeIndex(_ archive: ArchiveName, kind: IndexKind, size: UInt64?) async throws -> Int {
+        var parameters = [("archive-name", archive.name)]
+        if let size { parameters.append(("size", String(size))) }
+        let answer = try await call(
+            "POST", "/\(kind.rawValue)_index", parameters, trying: "The archive \(archive) cannot be begun")
+        guard let writer = answer.intValue, (1...Int64(SessionLimits.writers)).contains(writer) else {
+            throw BackupFailure(.corruptData, "The server gave no usable writer id for \(archive)")
+        }
+        return Int(writer)
+    }
+
+    func uploadChunk(
+        writer: Int, kind: IndexKind, digest: ChunkDigest, size: Int, blob: [UInt8], of archive: ArchiveName
+    ) async throws {
+        try await call(
+            "POST", "/\(kind.rawValue)_chunk",
+            [
+                ("wid", String(writer)), ("digest", digest.description), ("size", String(size)),
+                ("encoded-size", String(blob.count)),
+            ], body: blob, contentType: BackupResponse.octetStream,
+            trying: "Chunk \(digest) of \(archive) cannot be uploaded")
+    }
+
+    func append(
+        writer: Int, kind: IndexKind, _ entries: [(digest: ChunkDigest, offset: UInt64)], to archive: ArchiveName
+    ) async throws {
+        let body: JSONValue = [
+            "wid": .integer(writer),
+            "digest-list": .array(entries.map { .string($0.digest.description) }),
+            "offset-list": .array(entries.map { .integer($0.offset) }),
+        ]
+        try await call(
+            "PUT", "/\(kind.rawValue)_index", body: Array(body.compactText.utf8), contentType: "application/json",
+            trying: "\(entries.count) chunks from offset \(entries.first?.offset ?? 0) cannot be appended to \(archive)")
+    }
+
+    func closeIndex(
+        writer: Int, kind: IndexKind, count: Int, size: UInt64, checksum: ChunkDigest, of archive: ArchiveName
+    ) async throws {
+        try await call(
+            "POST", "/\(kind.rawValue)_close",
+            [
+                ("wid", String(writer)), ("chunk-count", String(count)), ("size", String(size)),
+                ("csum", checksum.description),
+            ], trying: "The archive \(archive) cannot be closed")
+    }
+
+    func uploadBlob(_ archive: ArchiveName, _ blob: [UInt8]) async throws {
+        try await call(
+            "POST", "/blob", [("file-name", archive.name), ("encoded-size", String(blob.count))], body: blob,
+            contentType: BackupResponse.octetStream, trying: "The blob \(archive) cannot be uploaded")
+    }
+
+    func finish() async throws {
+        try await call("POST", "/finish", trying: "The server does not finish the snapshot")
+    }
+}
+
+// MARK: - Reader sessions
+
+extension SessionCalls {
+    /// A file of the snapshot. For an index, its chunks may then be read.
+    func download(_ archive: ArchiveName, limit: Int) async throws -> [UInt8] {
+        try await fetch("/download", [("file-name", archive.name)], limit: limit, trying: "\(archive) cannot be read")
+    }
+
+    func chunk(_ digest: ChunkDigest, of archive: ArchiveName) async throws -> [UInt8] {
+        try await fetch(
+            "/chunk", [("digest", digest.description)], limit: SessionLimits.blobBytes,
+            trying: "Chunk \(digest) of \(archive) cannot be read")
+    }
+}
