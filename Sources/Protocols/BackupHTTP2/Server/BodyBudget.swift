@@ -1,0 +1,174 @@
+import NIOConcurrencyHelpers
+
+/// How many bytes of request bodies all connections of this process may hold. (Decision 7.)
+///
+/// Invariants: `total` is the sum of what the shares hold. Above `limit` only the share at the head of
+/// the queue may read, for a slice of time, then the next one; so memory stays below
+/// `limit + connectionLimit` and a few socket buffers, and everybody moves. Who holds more than
+/// `connectionLimit` of unfinished bodies is told to calm down, and so is the largest holder where the
+/// sum of both limits is passed.
+package final class BodyBudget: Sendable {
+    package static let defaultLimit = 128 * 1024 * 1024
+    package static let defaultConnectionLimit = 256 * 1024 * 1024
+    /// How long the share at the head of the queue reads alone.
+    private static let slice = Duration.milliseconds(200)
+
+    private struct State {
+        var total = 0
+        var queue: [Share] = []
+        var headSince: ContinuousClock.Instant = .now
+        var shares: [ObjectIdentifier: Share] = [:]
+    }
+
+    private let limit: Int
+    private let connectionLimit: Int
+    private let state = NIOLockedValueBox(State())
+
+    package init(limit: Int = defaultLimit, connectionLimit: Int = defaultConnectionLimit) {
+        self.limit = limit
+        self.connectionLimit = connectionLimit
+    }
+
+    /// Bytes held now.
+    package var heldBytes: Int { state.withLockedValue { $0.total } }
+
+    /// The part of one connection.
+    package final class Share: Sendable {
+        fileprivate struct Account {
+            var unfinished = 0
+            var waiting = 0
+            var hasLeft = false
+            var wake: @Sendable () -> Void = {}
+        }
+
+        private let budget: BodyBudget
+        /// Guarded by the budget's lock; the box is only there to make it Sendable.
+        fileprivate let account = NIOLockedValueBox(Account())
+        fileprivate let overload: @Sendable () -> Void
+
+        fileprivate init(budget: BodyBudget, overload: @escaping @Sendable () -> Void) {
+            self.budget = budget
+            self.overload = overload
+        }
+
+        /// What to do when reading is allowed again; called on any thread.
+        func setWake(_ wake: @escaping @Sendable () -> Void) { account.withLockedValue { $0.wake = wake } }
+
+        /// Counts bytes of a body that is being assembled.
+        package func take(_ bytes: Int) { budget.take(bytes, for: self) }
+
+        /// The body that these bytes belong to is complete, and now waits for its work to end.
+        package func finish(_ bytes: Int) {
+            account.withLockedValue {
+                $0.unfinished -= bytes
+                $0.waiting += bytes
+            }
+        }
+
+        /// A complete body is gone.
+        package func giveFinished(_ bytes: Int) { budget.give(bytes, of: self, finished: true) }
+
+        /// An incomplete body is gone.
+        package func giveUnfinished(_ bytes: Int) { budget.give(bytes, of: self, finished: false) }
+
+        /// Whether the connection may read more now. Where not, it is queued and will be woken.
+        package func mayRead() -> Bool { budget.mayRead(self) }
+
+        /// The connection is over: it no longer reads and holds nothing unfinished.
+        package func leave() { budget.leave(self) }
+    }
+
+    /// - Parameter overload: Called on any thread when the connection must end for holding too much.
+    package func join(overload: @escaping @Sendable () -> Void) -> Share {
+        let share = Share(budget: self, overload: overload)
+        state.withLockedValue { $0.shares[ObjectIdentifier(share)] = share }
+        return share
+    }
+
+    private func take(_ bytes: Int, for share: Share) {
+        let culprit: Share? = state.withLockedValue { state in
+            let own = share.account.withLockedValue { account in
+                account.unfinished += bytes
+                return account.unfinished
+            }
+            state.total += bytes
+            if own > connectionLimit { return share }
+            guard state.total > limit + connectionLimit else { return nil }
+            return state.shares.values.max { first, second in
+                first.account.withLockedValue { $0.unfinished } < second.account.withLockedValue { $0.unfinished }
+            }
+        }
+        culprit?.overload()
+    }
+
+    private func give(_ bytes: Int, of share: Share, finished: Bool) {
+        let woken: [Share] = state.withLockedValue { state in
+            let counts = share.account.withLockedValue { account in
+                if finished {
+                    account.waiting -= bytes
+                } else if account.hasLeft {
+                    return false
+                } else {
+                    account.unfinished -= bytes
+                }
+                return true
+            }
+            guard counts else { return [] }
+            state.total -= bytes
+            return wakeable(&state)
+        }
+        for share in woken { share.account.withLockedValue { $0.wake }() }
+    }
+
+    private func wakeable(_ state: inout State) -> [Share] {
+        guard state.total <= limit, !state.queue.isEmpty else { return [] }
+        defer { state.queue = [] }
+        return state.queue
+    }
+
+    private func mayRead(_ share: Share) -> Bool {
+        let now = ContinuousClock.now
+        let (allowed, woken): (Bool, Share?) = state.withLockedValue { state in
+            guard state.total > limit else {
+                state.queue.removeAll { $0 === share }
+                return (true, nil)
+            }
+            if !state.queue.contains(where: { $0 === share }) {
+                if state.queue.isEmpty { state.headSince = now }
+                state.queue.append(share)
+            }
+            var woken: Share?
+            if state.queue.count > 1, now - state.headSince > Self.slice {
+                state.queue.append(state.queue.removeFirst())
+                state.headSince = now
+                woken = state.queue.first
+            }
+            return (state.queue.first === share, woken === share ? nil : woken)
+        }
+        woken?.account.withLockedValue { $0.wake }()
+        return allowed
+    }
+
+    private func leave(_ share: Share) {
+        let woken: [Share] = state.withLockedValue { state in
+            state.shares[ObjectIdentifier(share)] = nil
+            let unfinished = share.account.withLockedValue { account in
+                defer {
+                    account.unfinished = 0
+                    account.hasLeft = true
+                    account.wake = {}
+                }
+                return account.unfinished
+            }
+            state.total -= unfinished
+            let wasHead = state.queue.first === share
+            state.queue.removeAll { $0 === share }
+            let all = wakeable(&state)
+            if !all.isEmpty { return all }
+            guard wasHead, let head = state.queue.first else { return [] }
+            state.headSince = .now
+            return [head]
+        }
+        for share in woken { share.account.withLockedValue { $0.wake }() }
+    }
+}

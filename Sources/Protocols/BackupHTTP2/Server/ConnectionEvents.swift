@@ -1,0 +1,40 @@
+import BackupProtocol
+package import NIOCore
+
+/// Told to a connection's handlers: end it now, for this reason.
+package struct ConnectionMustCloseEvent: Sendable {
+    package let reason: String
+    package init(reason: String) { self.reason = reason }
+}
+
+/// A channel as a session sees it.
+package struct ChannelConnection: SessionConnection {
+    private let channel: any Channel
+
+    package init(channel: any Channel) { self.channel = channel }
+
+    package func close(reason: String) {
+        channel.pipeline.fireUserInboundEventTriggered(ConnectionMustCloseEvent(reason: reason))
+    }
+}
+
+/// How long a silent connection is borne.
+package struct ConnectionTimers: Sendable {
+    /// Silence after which the peer is asked for a sign of life by PING; as much again without one ends the connection.
+    /// nil asks never.
+    package var keepalive: Duration?
+    /// Silence after which a connection ends that is not asked, or that has neither a session nor a request.
+    package var idle: Duration
+
+    package init(keepalive: Duration? = .seconds(60), idle: Duration = .seconds(15 * 60)) {
+        self.keepalive = keepalive
+        self.idle = idle
+    }
+}
+
+extension TimeAmount {
+    package init(_ duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        self = .nanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+    }
+}

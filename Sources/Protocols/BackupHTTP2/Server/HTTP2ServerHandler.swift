@@ -1,0 +1,320 @@
+import BackupProtocol
+package import NIOCore
+package import NIOHTTP2
+import NIOHPACK
+import NIOSSL
+import NIOTLS
+
+/// The server's end of an HTTP/2 connection: gathers requests within the body budget, gives them to
+/// the receiver in order of arrival, sends the answers.
+///
+/// Works on frames rather than on a channel per stream: requests then arrive in exactly the order of
+/// their last bytes, across streams.
+package final class HTTP2ServerHandler: ChannelInboundHandler {
+    package typealias InboundIn = HTTP2Frame
+    package typealias OutboundOut = HTTP2Frame
+
+    let receiver: any RequestReceiver
+    let share: BodyBudget.Share
+    private let wire: WireHandler
+    private let timers: ConnectionTimers
+    private let ended: @Sendable () -> Void
+
+    var streams: [HTTP2StreamID: ServerStream] = [:]
+    private var lastStreamID = HTTP2StreamID.rootStream
+    private var lastSign = NIODeadline.now()
+    private var asksForSign = false
+    private var timer: RepeatedTask?
+    private var closeReason: String?
+    private var failure: String?
+    private var sawTLSClose = false
+    private var isQuiescing = false
+    private var hasEnded = false
+
+    private init(
+        receiver: any RequestReceiver, share: BodyBudget.Share, wire: WireHandler, timers: ConnectionTimers,
+        ended: @escaping @Sendable () -> Void
+    ) {
+        self.receiver = receiver
+        self.share = share
+        self.wire = wire
+        self.timers = timers
+        self.ended = ended
+    }
+
+    /// Puts HTTP/2 at the end of a pipeline; SETTINGS and the connection's window go out at once.
+    ///
+    /// To be called on the event loop. `ended` is called on any thread when the connection is over and what it leaves
+    /// to do has been done.
+    package static func add(
+        to channel: any Channel, receiver: any RequestReceiver, peer: HTTP2Parameters.Peer, budget: BodyBudget,
+        timers: ConnectionTimers, ended: @escaping @Sendable () -> Void
+    ) throws {
+        let share = budget.join {
+            channel.pipeline.fireUserInboundEventTriggered(ConnectionHoldsTooMuchEvent())
+        }
+        let wire = WireHandler(share: share)
+        let handler = HTTP2ServerHandler(receiver: receiver, share: share, wire: wire, timers: timers, ended: ended)
+        try channel.pipeline.syncOperations.addHandlers([wire, HTTP2Parameters.serverHandler(for: peer), handler])
+    }
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        write(HTTP2Windows.opening, context: context)
+        context.flush()
+        let interval = TimeAmount(min(timers.keepalive ?? timers.idle, timers.idle) / 4)
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+            bound.value.0.tick(context: bound.value.1)
+        }
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        finish(context: context)
+        context.fireChannelInactive()
+    }
+
+    package func handlerRemoved(context: ChannelHandlerContext) { finish(context: context) }
+
+    private func finish(context: ChannelHandlerContext) {
+        guard !hasEnded else { return }
+        hasEnded = true
+        timer?.cancel()
+        for stream in streams.values {
+            stream.isClosed = true
+            stream.sender?.cancel()
+        }
+        streams = [:]
+        share.leave()
+        let end: ConnectionEnd =
+            if let closeReason {
+                .lost(reason: closeReason)
+            } else if sawTLSClose {
+                .closed
+            } else {
+                .lost(reason: "connection error: \(failure ?? "the connection was cut")")
+            }
+        let work = receiver.connectionEnded(end)
+        let ended = ended
+        Task {
+            await work()
+            ended()
+        }
+    }
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let frame = unwrapInboundIn(data)
+        noteSign()
+        guard closeReason == nil else { return }
+        switch frame.payload {
+        case .headers(let headers): headersArrived(headers, on: frame.streamID, context: context)
+        case .data(let data): dataArrived(data, on: frame.streamID, context: context)
+        case .goAway: quiesce(context: context, sendsGoAway: false)
+        default: break
+        }
+    }
+
+    private func headersArrived(
+        _ frame: HTTP2Frame.FramePayload.Headers, on id: HTTP2StreamID, context: ChannelHandlerContext
+    ) {
+        if let stream = streams[id] {
+            // Trailers.
+            if frame.endStream { complete(stream, id, context: context) }
+            return
+        }
+        lastStreamID = max(lastStreamID, id)
+        guard let head = StreamHead(frame.headers) else {
+            return write(HTTP2Frame(streamID: id, payload: .rstStream(.protocolError)), context: context)
+        }
+        let stream: ServerStream
+        switch receiver.admit(head) {
+        case .collect(let limit, let tooLong):
+            let treatment = ServerStream.BodyTreatment.collect(limit: limit, tooLong: tooLong)
+            stream = ServerStream(head: head, treatment: treatment, awaitsReceipt: true)
+            streams[id] = stream
+        case .discard:
+            stream = ServerStream(head: head, treatment: .drop, awaitsReceipt: true)
+            streams[id] = stream
+        case .answer(let answer):
+            stream = ServerStream(head: head, treatment: .drop, awaitsReceipt: false)
+            streams[id] = stream
+            respond(answer, to: stream, id, context: context)
+        }
+        if frame.endStream { complete(stream, id, context: context) }
+    }
+
+    private func dataArrived(
+        _ frame: HTTP2Frame.FramePayload.Data, on id: HTTP2StreamID, context: ChannelHandlerContext
+    ) {
+        guard let stream = streams[id] else { return }
+        if case .byteBuffer(let buffer) = frame.data, case .collect(let limit, let tooLong) = stream.treatment {
+            gather(buffer, into: stream, id, limit: limit, tooLong: tooLong, context: context)
+        }
+        if frame.endStream { complete(stream, id, context: context) }
+    }
+
+    private func gather(
+        _ buffer: ByteBuffer, into stream: ServerStream, _ id: HTTP2StreamID, limit: Int, tooLong: StreamAnswer?,
+        context: ChannelHandlerContext
+    ) {
+        let kept = min(buffer.readableBytes, limit - stream.body.count + (tooLong == nil ? 1 : 0))
+        if kept > 0, let piece = buffer.getSlice(at: buffer.readerIndex, length: kept) {
+            stream.reserve(first: kept, limit: limit)
+            share.take(kept)
+            piece.withUnsafeReadableBytes { stream.body.append(contentsOf: $0) }
+        }
+        guard buffer.readableBytes > kept || stream.body.count > limit else { return }
+        stream.treatment = .drop
+        if let tooLong {
+            stream.awaitsReceipt = false
+            dropBody(of: stream)
+            respond(tooLong, to: stream, id, context: context)
+        } else {
+            receive(stream, id, context: context)
+        }
+    }
+
+    private func complete(_ stream: ServerStream, _ id: HTTP2StreamID, context: ChannelHandlerContext) {
+        stream.isComplete = true
+        if stream.awaitsReceipt { receive(stream, id, context: context) }
+    }
+
+    /// Gives the request to the receiver and answers with what its work makes.
+    private func receive(_ stream: ServerStream, _ id: HTTP2StreamID, context: ChannelHandlerContext) {
+        stream.awaitsReceipt = false
+        let body = stream.body
+        stream.body = []
+        let count = body.count
+        share.finish(count)
+        let work = receiver.receive(stream.head, body: body)
+        let share = share
+        let loop = context.eventLoop
+        let bound = NIOLoopBound((self, stream, context), eventLoop: loop)
+        Task {
+            let answer = await work()
+            share.giveFinished(count)
+            loop.execute {
+                let (handler, stream, context) = bound.value
+                handler.respond(answer, to: stream, id, context: context)
+            }
+        }
+    }
+
+    private func dropBody(of stream: ServerStream) {
+        share.giveUnfinished(stream.body.count)
+        stream.body = []
+    }
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case let event as StreamClosedEvent: closed(event.streamID, context: context)
+        case let event as NIOHTTP2WindowUpdatedEvent: refill(event, context: context)
+        case TLSUserEvent.shutdownCompleted: sawTLSClose = true
+        case is ChannelShouldQuiesceEvent where !receiver.holdsSession: quiesce(context: context, sendsGoAway: true)
+        case let event as ConnectionMustCloseEvent: close(.noError, reason: event.reason, context: context)
+        case is ConnectionHoldsTooMuchEvent:
+            close(.enhanceYourCalm, reason: "the client left too many request bodies unfinished", context: context)
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    private func closed(_ id: HTTP2StreamID, context: ChannelHandlerContext) {
+        guard let stream = streams.removeValue(forKey: id) else { return }
+        stream.isClosed = true
+        stream.sender?.cancel()
+        if stream.awaitsReceipt { dropBody(of: stream) }
+        if isQuiescing, streams.isEmpty { closeSoon(context: context) }
+    }
+
+    /// Called from within writes: closing at once would cut off what is being written.
+    private func closeSoon(context: ChannelHandlerContext) {
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        context.eventLoop.execute {
+            let (handler, context) = bound.value
+            if handler.streams.isEmpty { handler.closeChannel(context: context) }
+        }
+    }
+
+    private func refill(_ event: NIOHTTP2WindowUpdatedEvent, context: ChannelHandlerContext) {
+        guard closeReason == nil, let size = event.inboundWindowSize, let increment = HTTP2Windows.increment(at: size)
+        else { return }
+        if event.streamID != .rootStream, streams[event.streamID]?.isComplete ?? true { return }
+        write(
+            HTTP2Frame(streamID: event.streamID, payload: .windowUpdate(windowSizeIncrement: increment)),
+            context: context)
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        context.flush()
+        context.fireChannelReadComplete()
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Errors of single streams are reported here too; HTTP/2 has reset those.
+        if error is any NIOHTTP2Error, !wire.hasSentGoAway { return }
+        if let error = error as? NIOSSLError, case .uncleanShutdown = error {
+            failure = failure ?? "the connection was cut without a TLS close"
+        } else {
+            failure = failure ?? "\(error)"
+        }
+        closeChannel(context: context)
+    }
+
+    // MARK: Ending
+
+    /// Lets running requests end and takes no new ones; sessions are not asked.
+    private func quiesce(context: ChannelHandlerContext, sendsGoAway: Bool) {
+        isQuiescing = true
+        if sendsGoAway { writeGoAway(.noError, context: context) }
+        if streams.isEmpty { closeSoon(context: context) }
+    }
+
+    private func close(_ code: HTTP2ErrorCode, reason: String, context: ChannelHandlerContext) {
+        guard closeReason == nil, !hasEnded else { return }
+        closeReason = reason
+        writeGoAway(code, context: context)
+        closeChannel(context: context)
+    }
+
+    private func closeChannel(context: ChannelHandlerContext) { context.close(promise: nil) }
+
+    private func writeGoAway(_ code: HTTP2ErrorCode, context: ChannelHandlerContext) {
+        write(
+            HTTP2Frame(
+                streamID: .rootStream, payload: .goAway(lastStreamID: lastStreamID, errorCode: code, opaqueData: nil)),
+            context: context)
+        context.flush()
+    }
+
+    func write(_ frame: HTTP2Frame, promise: EventLoopPromise<Void>? = nil, context: ChannelHandlerContext) {
+        context.write(wrapOutboundOut(frame), promise: promise)
+    }
+
+    // MARK: Signs of life
+
+    func noteSign() {
+        lastSign = .now()
+        asksForSign = false
+    }
+
+    private func tick(context: ChannelHandlerContext) {
+        guard !hasEnded else { return }
+        // Who is not read from cannot give a sign.
+        if wire.isHeldBack { return noteSign() }
+        let silence = NIODeadline.now() - lastSign
+        let isIdle = streams.isEmpty && !receiver.holdsSession
+        if silence >= TimeAmount(timers.idle), isIdle || timers.keepalive == nil {
+            return close(.noError, reason: "the client has been idle for too long", context: context)
+        }
+        guard let keepalive = timers.keepalive, !isIdle else { return }
+        if silence >= TimeAmount(keepalive * 2) {
+            close(.noError, reason: "connection error: the client gives no sign of life", context: context)
+        } else if silence >= TimeAmount(keepalive), !asksForSign {
+            asksForSign = true
+            write(HTTP2Frame(streamID: .rootStream, payload: .ping(.init(), ack: false)), context: context)
+            context.flush()
+        }
+    }
+}
+
+/// The body budget wants this connection to end.
+private struct ConnectionHoldsTooMuchEvent: Sendable {}
