@@ -101,9 +101,8 @@ let surfaces: [Target] = [
     room(
         "Listener", on: "Surfaces",
         [
-            "BackupFormats", "BackupProtocol", "BackupHTTP2", "ManagementAPI", "Platform", nioCore, nioPosix,
-            nioHTTP1, nioTLS, nioConcurrency, nioHTTP2, nioHPACK, nioSSL, hummingbird, hummingbirdCore, httpTypes,
-            httpTypesHTTP1, httpTypesNIO, x509, asn1, crypto, lifecycle, logging,
+            "BackupFormats", "BackupProtocol", "BackupHTTP2", "ManagementAPI", "Platform", nioCore, nioPosix, nioTLS,
+            nioConcurrency, nioSSL, x509, asn1, crypto, lifecycle, logging,
         ]),
     room(
         "RESTAPI", on: "Surfaces",

@@ -31,10 +31,3 @@ package struct ConnectionTimers: Sendable {
         self.idle = idle
     }
 }
-
-extension TimeAmount {
-    package init(_ duration: Duration) {
-        let (seconds, attoseconds) = duration.components
-        self = .nanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
-    }
-}

@@ -16,7 +16,8 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
 
     let receiver: any RequestReceiver
     let share: BodyBudget.Share
-    private let wire: WireHandler
+    private let gate: ReadGate
+    private let watch: OutboundFrameWatch
     private let timers: ConnectionTimers
     private let ended: @Sendable () -> Void
 
@@ -32,12 +33,13 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     private var hasEnded = false
 
     private init(
-        receiver: any RequestReceiver, share: BodyBudget.Share, wire: WireHandler, timers: ConnectionTimers,
+        receiver: any RequestReceiver, gate: ReadGate, watch: OutboundFrameWatch, timers: ConnectionTimers,
         ended: @escaping @Sendable () -> Void
     ) {
         self.receiver = receiver
-        self.share = share
-        self.wire = wire
+        self.gate = gate
+        self.watch = watch
+        share = gate.share
         self.timers = timers
         self.ended = ended
     }
@@ -47,15 +49,12 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     /// To be called on the event loop. `ended` is called on any thread when the connection is over and what it leaves
     /// to do has been done.
     package static func add(
-        to channel: any Channel, receiver: any RequestReceiver, peer: HTTP2Parameters.Peer, budget: BodyBudget,
+        to channel: any Channel, receiver: any RequestReceiver, peer: HTTP2Parameters.Peer, gate: ReadGate,
         timers: ConnectionTimers, ended: @escaping @Sendable () -> Void
     ) throws {
-        let share = budget.join {
-            channel.pipeline.fireUserInboundEventTriggered(ConnectionHoldsTooMuchEvent())
-        }
-        let wire = WireHandler(share: share)
-        let handler = HTTP2ServerHandler(receiver: receiver, share: share, wire: wire, timers: timers, ended: ended)
-        try channel.pipeline.syncOperations.addHandlers([wire, HTTP2Parameters.serverHandler(for: peer), handler])
+        let watch = OutboundFrameWatch()
+        let handler = HTTP2ServerHandler(receiver: receiver, gate: gate, watch: watch, timers: timers, ended: ended)
+        try channel.pipeline.syncOperations.addHandlers([watch, HTTP2Parameters.serverHandler(for: peer), handler])
     }
 
     package func handlerAdded(context: ChannelHandlerContext) {
@@ -250,7 +249,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
 
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // Errors of single streams are reported here too; HTTP/2 has reset those.
-        if error is any NIOHTTP2Error, !wire.hasSentGoAway { return }
+        if error is any NIOHTTP2Error, !watch.hasSeenGoAway { return }
         if let error = error as? NIOSSLError, case .uncleanShutdown = error {
             failure = failure ?? "the connection was cut without a TLS close"
         } else {
@@ -298,8 +297,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
 
     private func tick(context: ChannelHandlerContext) {
         guard !hasEnded else { return }
-        // Who is not read from cannot give a sign.
-        if wire.isHeldBack { return noteSign() }
+        if gate.isClosed { return noteSign() }
         let silence = NIODeadline.now() - lastSign
         let isIdle = streams.isEmpty && !receiver.holdsSession
         if silence >= TimeAmount(timers.idle), isIdle || timers.keepalive == nil {
@@ -315,6 +313,3 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         }
     }
 }
-
-/// The body budget wants this connection to end.
-private struct ConnectionHoldsTooMuchEvent: Sendable {}
