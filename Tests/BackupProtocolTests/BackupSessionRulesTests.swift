@@ -107,13 +107,14 @@ struct BackupSessionRulesTests {
     func shortChunks() throws {
         var rules = BackupSessionRules()
         let id = try Self.open(&rules, .fixed, "d.img.fidx", size: 5_000_000)
-        try rules.chunkStored(.fixed, writer: id, size: 4 * Self.mebi, storedSize: 1, isDuplicate: false)
-        try rules.chunkStored(.fixed, writer: id, size: 5, storedSize: 1, isDuplicate: false)
+        try rules.beginChunk(.fixed, writer: id, size: 4 * Self.mebi)
+        try rules.beginChunk(.fixed, writer: id, size: 5)
+        rules.chunkFailed(writer: id, size: 5)
+        try rules.beginChunk(.fixed, writer: id, size: 5)
         #expect(
-            Self.refusal { try rules.chunkStored(.fixed, writer: id, size: 5, storedSize: 1, isDuplicate: true) }
-                .contains("detected multiple end chunks"))
+            Self.refusal { try rules.beginChunk(.fixed, writer: id, size: 5) }.contains("detected multiple end chunks"))
         #expect(
-            Self.refusal { try rules.chunkStored(.fixed, writer: id, size: 4 * Self.mebi + 1, storedSize: 1, isDuplicate: true) }
+            Self.refusal { try rules.beginChunk(.fixed, writer: id, size: 4 * Self.mebi + 1) }
                 .contains("got large chunk (4194305 > 4194304)"))
     }
 

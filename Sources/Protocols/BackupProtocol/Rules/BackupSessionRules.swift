@@ -95,13 +95,31 @@ package struct BackupSessionRules: ~Copyable {
         return writer
     }
 
-    /// A chunk was stored for a writer. Only after this is it known.
+    /// Whether the writer is open.
+    package func hasWriter(_ id: Int) -> Bool { writers[id] != nil }
+
+    /// A chunk of good content is about to be stored for a writer; ``chunkStored(_:writer:size:storedSize:isDuplicate:)``
+    /// or ``chunkFailed(writer:size:)`` follows.
+    package mutating func beginChunk(_ kind: WriterKind, writer id: Int, size: Int) throws(BackupFailure) {
+        try requireActive()
+        var writer = try writer(kind, id)
+        try writer.beginChunk(size: size)
+        writers[id] = writer
+    }
+
+    package mutating func chunkFailed(writer id: Int, size: Int) {
+        writers[id]?.chunkFailed(size: size)
+    }
+
+    /// The chunk is in the store.
+    ///
+    /// - Throws: ``BackupFailure`` where the writer was closed meanwhile.
     package mutating func chunkStored(
         _ kind: WriterKind, writer id: Int, size: Int, storedSize: Int, isDuplicate: Bool
     ) throws(BackupFailure) {
         try requireActive()
         var writer = try writer(kind, id)
-        try writer.chunkStored(size: size, storedSize: storedSize, isDuplicate: isDuplicate)
+        writer.chunkStored(size: size, storedSize: storedSize, isDuplicate: isDuplicate)
         writers[id] = writer
     }
 

@@ -28,18 +28,23 @@ struct IndexWriterRules {
         BackupFailure(.invalidInput, "\(kind.rawValue) writer '\(name)' \(text)")
     }
 
-    mutating func chunkStored(size: Int, storedSize: Int, isDuplicate: Bool) throws(BackupFailure) {
-        if kind == .fixed {
-            guard size <= SessionLimits.fixedChunkBytes else {
-                throw refusal("- got large chunk (\(size) > \(SessionLimits.fixedChunkBytes))")
-            }
-            if size < SessionLimits.fixedChunkBytes {
-                guard !hasShortChunk else {
-                    throw refusal("- detected multiple end chunks (chunk size too small)")
-                }
-                hasShortChunk = true
-            }
+    /// A fixed index has at most one chunk that is shorter than the others, at its end; each upload of it counts.
+    mutating func beginChunk(size: Int) throws(BackupFailure) {
+        guard kind == .fixed else { return }
+        guard size <= SessionLimits.fixedChunkBytes else {
+            throw refusal("- got large chunk (\(size) > \(SessionLimits.fixedChunkBytes))")
         }
+        if size < SessionLimits.fixedChunkBytes {
+            guard !hasShortChunk else { throw refusal("- detected multiple end chunks (chunk size too small)") }
+            hasShortChunk = true
+        }
+    }
+
+    mutating func chunkFailed(size: Int) {
+        if kind == .fixed, size < SessionLimits.fixedChunkBytes { hasShortChunk = false }
+    }
+
+    mutating func chunkStored(size: Int, storedSize: Int, isDuplicate: Bool) {
         statistics.count &+= 1
         statistics.size &+= UInt64(size)
         statistics.compressedSize &+= UInt64(storedSize)
