@@ -29,6 +29,15 @@ package struct SystemError: Error, Hashable, Sendable {
     package var isFull: Bool { code == ENOSPC || code == EDQUOT }
     package var isReadOnly: Bool { code == EROFS || code == EACCES || code == EPERM }
 
+    /// What was found a moment ago is not there any more, or has become something else.
+    package var isVanished: Bool { code == ENOENT || code == ENOTDIR || code == ELOOP || code == ESTALE || code == ENXIO }
+    package var isDenied: Bool { code == EACCES || code == EPERM }
+    /// The kernel cannot hand out so much at once.
+    package var isTooBig: Bool { code == E2BIG }
+    package var isTooMany: Bool { code == EOVERFLOW }
+    /// The file system, or the kernel, does not have this.
+    package var isUnsupported: Bool { code == EOPNOTSUPP || code == ENOSYS || code == ENOTTY }
+
     /// What a caller can do about it.
     package var kind: BackupFailure.Kind {
         if isFull { return .storageFull }
