@@ -19,16 +19,17 @@ package struct StoreOptions: Sendable {
     package var makesPrefixFolders = true
     /// Opens without writing anything, not even locks; everything that changes the store is refused.
     package var isReadOnly = false
+    /// Gives the creation times of index files.
     package var time: TimeSource = .system
-    /// Called before each step that changes the disk; tests make it throw or stop the process there.
+    /// Called before each step that changes the disk; tests make it throw, wait or stop the process there.
     package var beforeStep: @Sendable (StoreStep) throws -> Void = { _ in }
 
     package init() {}
 }
 
-/// The places at which tests inject faults.
+/// The places at which tests inject faults, in the order in which a backup comes by.
 package enum StoreStep: String, CaseIterable, Sendable {
-    case chunkWrite, chunkRename, stageFolder, indexCreate, indexAppend, indexClose, indexRename, blobWrite
-    case manifestRewrite, finishCheck, syncFileSystem, groupFolder, ownerWrite, publishRename, syncGroupFolder
-    case published, snapshotMoveAside, snapshotRemove
+    case stageFolder, chunkWrite, chunkRename, indexCreate, indexAppend, indexClose, indexRename, blobWrite
+    case finishCheck, manifestRewrite, groupFolder, ownerWrite, syncFileSystem, publishRename, syncFolders, published
+    case moveAside, removeMovedAside
 }

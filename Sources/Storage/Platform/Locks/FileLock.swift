@@ -20,6 +20,16 @@ package final class FileLock: Sendable {
         try set(kind == .shared ? CL_LOCK_SHARED : CL_LOCK_EXCLUSIVE)
     }
 
+    /// As the initialiser; nil where the lock is held elsewhere.
+    package static func taken(_ file: OpenFile, _ kind: Kind, owner: Owner) throws(SystemError) -> FileLock? {
+        do throws(SystemError) {
+            return try FileLock(file, kind, owner: owner)
+        } catch {
+            if error.isLocked { return nil }
+            throw error
+        }
+    }
+
     /// Changes the kind in place.
     package func change(to kind: Kind) throws(SystemError) {
         try set(kind == .shared ? CL_LOCK_SHARED : CL_LOCK_EXCLUSIVE)

@@ -127,6 +127,16 @@ package enum FileSystem {
         }
     }
 
+    /// As ``read(_:limit:)``; nil where there is no such file.
+    package static func readIfPresent(_ path: String, limit: Int) throws(SystemError) -> [UInt8]? {
+        do throws(SystemError) {
+            return try read(path, limit: limit)
+        } catch {
+            if error.isMissing { return nil }
+            throw error
+        }
+    }
+
     /// Waits until the entries of a folder are on the disk.
     package static func syncFolder(_ path: String) throws(SystemError) {
         try OpenFile(path).sync()
@@ -134,8 +144,7 @@ package enum FileSystem {
 
     /// Waits until everything on the file system that holds `path` is on the disk.
     package static func syncFileSystem(of path: String) throws(SystemError) {
-        let file = try OpenFile(path)
-        try check(retrying { cl_syncfs(file.descriptor) }, "syncfs", path)
+        try OpenFile(path).syncFileSystem()
     }
 
     /// Sets the access time to now, explicitly, so that mount options do not matter.

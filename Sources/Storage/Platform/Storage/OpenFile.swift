@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// An open file, read and written at given places. It is closed when the last reference goes.
@@ -108,6 +109,12 @@ package final class OpenFile: Sendable {
     /// Waits until content and length are on the disk.
     package func sync() throws(SystemError) {
         guard retrying({ fsync(descriptor) }) == 0 else { throw .last("fsync", path) }
+    }
+
+    /// Waits until everything on the file system that holds the file is on the disk. Failed writes since the file was
+    /// opened are reported once.
+    package func syncFileSystem() throws(SystemError) {
+        try check(retrying { cl_syncfs(descriptor) }, "syncfs", path)
     }
 
     package func setMode(_ mode: UInt32) throws(SystemError) {

@@ -13,7 +13,12 @@ package final class Monitor<State>: @unchecked Sendable {
         mutex.initialize(to: pthread_mutex_t())
         changed.initialize(to: pthread_cond_t())
         pthread_mutex_init(mutex, nil)
-        pthread_cond_init(changed, nil)
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        // A clock that nobody sets.
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(changed, &attributes)
+        pthread_condattr_destroy(&attributes)
     }
 
     deinit {
@@ -42,6 +47,19 @@ package final class Monitor<State>: @unchecked Sendable {
         while true {
             if let value = body(&state) { return value }
             pthread_cond_wait(changed, mutex)
+        }
+    }
+
+    /// As ``wait(until:)``, for at most so long; nil afterwards.
+    package func wait<Value>(seconds: Int, until body: (inout State) -> Value?) -> Value? {
+        var end = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &end)
+        end.tv_sec += seconds
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while true {
+            if let value = body(&state) { return value }
+            if pthread_cond_timedwait(changed, mutex, &end) != 0 { return body(&state) }
         }
     }
 }
