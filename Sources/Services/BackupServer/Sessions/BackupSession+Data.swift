@@ -114,12 +114,7 @@ extension BackupSession {
         }
         guard file.kind != .blob else { return .file(try stage.previousBlob(file)) }
         let index = try SessionFailure.indexOpening { try stage.openPreviousIndex(file) }
-        let known = stage.chunks
-        try index.forEach { entry in
-            try SessionFailure.check(entry, of: file)
-            known.pin(entry.digest, length: entry.length, origin: .previous)
-        }
         task.log("the \(index.count) chunks of '\(file)' of the previous snapshot are known")
-        return try FileBody(index, workers: workers).response
+        return FileBody(index, workers: workers).response
     }
 }

@@ -150,11 +150,9 @@ final class BackupSession: SessionHandler, LiveSession {
     private func finish() throws {
         let counted = try rules.withLock { rules throws(BackupFailure) in try rules.beginFinish() }
         if !request.isBenchmark {
-            var statistics = UploadStatistics()
-            statistics.count = counted.count
-            statistics.size = counted.size
-            statistics.compressedSize = counted.compressedSize
-            statistics.duplicates = counted.duplicates
+            let statistics = Manifest.UploadStatistics(
+                count: counted.count, size: counted.size, compressedSize: counted.compressedSize,
+                duplicates: counted.duplicates)
             let reader: SnapshotReader
             do {
                 reader = try stage.publish(statistics) { [task] in task.log($0) }
@@ -186,18 +184,14 @@ final class BackupSession: SessionHandler, LiveSession {
     func close(reason: String) { connection.close(reason: reason) }
 
     func connectionEnded(_ end: ConnectionEnd) async {
-        guard await life.end() else { return }
+        guard life.close() else { return }
         connection.clear()
+        // Stops a publication that has not reached its rename; one that has makes this do nothing.
+        let stage = stage
+        do { try await workers.run { stage.discard() } } catch { stage.discard() }
+        await life.drain()
         let hasFinished = rules.withLock { $0.connectionEnded() }
-        if !hasFinished || request.isBenchmark {
-            for writer in writers.withLock({ writers in
-                defer { writers = [:] }
-                return Array(writers.values)
-            }) { writer.discard() }
-            let stage = stage
-            // A pool that is being closed still must not keep half a snapshot.
-            do { try await workers.run { stage.discard() } } catch { stage.discard() }
-        }
+        writers.withLock { $0 = [:] }
         if hasFinished || request.isBenchmark {
             task.finish(.ok)
         } else if task.isAborted {

@@ -7,16 +7,13 @@ import Synchronization
 /// The body of an answer that is a file, read on the worker threads while it is sent.
 final class FileBody: BodySource {
     private let index: StoredIndex
-    private let byteCount: Int
+    private var byteCount: Int { index.byteCount }
     private let workers: WorkerPool
     private let position = Mutex(0)
 
-    init(_ index: StoredIndex, workers: WorkerPool) throws {
+    init(_ index: StoredIndex, workers: WorkerPool) {
         self.index = index
         self.workers = workers
-        do { byteCount = try index.file.byteCount() } catch {
-            throw BackupFailure(.corruptData, "index \(index.name) cannot be read", cause: error)
-        }
     }
 
     var response: BackupResponse {

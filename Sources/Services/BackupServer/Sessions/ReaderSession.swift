@@ -109,7 +109,7 @@ final class ReaderSession: SessionHandler, LiveSession {
             if batch.count == Self.batchCount { try allow() }
         }
         try allow()
-        return try FileBody(index, workers: workers).response
+        return FileBody(index, workers: workers).response
     }
 
     /// Digests that are allowed under one lock.
@@ -122,8 +122,9 @@ final class ReaderSession: SessionHandler, LiveSession {
     func close(reason: String) { connection.close(reason: reason) }
 
     func connectionEnded(_ end: ConnectionEnd) async {
-        guard await life.end() else { return }
+        guard life.close() else { return }
         connection.clear()
+        await life.drain()
         rules.withLock { $0.connectionEnded() }
         reader.close()
         task.finish(task.isAborted ? .error("task aborted") : .ok)

@@ -20,12 +20,4 @@ enum SessionFailure {
             throw BackupFailure(.noSuchObject, failure.summary, hints: failure.hints, cause: failure.cause)
         }
     }
-
-    /// An index file that somebody damaged must not be trusted with lengths.
-    static func check(_ entry: IndexEntry, of file: ArchiveName) throws {
-        guard entry.length > 0, entry.length <= SessionLimits.chunkBytes else {
-            throw BackupFailure(
-                .corruptData, "index '\(file)' has a chunk of \(entry.length) bytes at offset \(entry.offset)")
-        }
-    }
 }

@@ -30,15 +30,18 @@ final class SessionLife: Sendable {
         waiter?.resume()
     }
 
-    /// Lets no further call in and waits for those that are inside.
+    /// Lets no further call in.
     ///
     /// - Returns: false where the session was over already.
-    func end() async -> Bool {
-        let isFirst = state.withLock { state in
+    func close() -> Bool {
+        state.withLock { state in
             defer { state.isOver = true }
             return !state.isOver
         }
-        guard isFirst else { return false }
+    }
+
+    /// Waits for the calls that are inside. Once, after ``close()``.
+    func drain() async {
         await withCheckedContinuation { continuation in
             let isDone = state.withLock { state in
                 if state.active == 0 { return true }
@@ -47,6 +50,5 @@ final class SessionLife: Sendable {
             }
             if isDone { continuation.resume() }
         }
-        return true
     }
 }

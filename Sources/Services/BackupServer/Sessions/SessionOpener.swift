@@ -66,7 +66,8 @@ package final class SessionOpener: Sendable {
                 return try datastore.beginSnapshot(
                     SnapshotRequest(
                         namespace: request.namespace, snapshot: request.snapshot, owner: grant.authID,
-                        task: "\(task.upid)", isBenchmark: request.isBenchmark))
+                        task: "\(task.upid)", isBenchmark: request.isBenchmark),
+                    requestedBase: base)
             }
             let session = BackupSession(
                 request, in: datastore, stage: stage, task: task, workers: workers, coders: coders, settings: settings,
