@@ -4,14 +4,11 @@ import BackupFormats
 final class StagedIndexWriter: IndexWriter {
     private let writer: any IndexWriter
     // The stage holds the writer until it ended; the session holds the stage.
-    private let ended: @Sendable (IndexSummary?) -> Void
-    private let dropped: @Sendable () -> Void
+    private weak let stage: SnapshotStage?
 
     init(_ writer: any IndexWriter, _ stage: SnapshotStage) {
         self.writer = writer
-        let name = writer.name
-        ended = { [weak stage] summary in stage?.closed(name, summary) }
-        dropped = { [weak stage] in stage?.discarded(name) }
+        self.stage = stage
     }
 
     var name: ArchiveName { writer.name }
@@ -24,16 +21,16 @@ final class StagedIndexWriter: IndexWriter {
     func close(chunkCount: Int, size: UInt64, checksum: [UInt8]) throws -> IndexSummary {
         do {
             let summary = try writer.close(chunkCount: chunkCount, size: size, checksum: checksum)
-            ended(summary)
+            stage?.closed(self, summary)
             return summary
         } catch {
-            ended(nil)
+            stage?.closed(self, nil)
             throw error
         }
     }
 
     func discard() {
         writer.discard()
-        dropped()
+        stage?.discarded(self)
     }
 }

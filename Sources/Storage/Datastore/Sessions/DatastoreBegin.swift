@@ -10,7 +10,7 @@ extension Datastore {
     /// - Throws: ``BackupFailure``: `notFound` where the namespace does not exist; `conflict` where the group or the
     ///   base is locked, belongs to somebody else, or the snapshot exists; `invalidInput` for a time that is not after
     ///   the newest snapshot's, and where benchmark flag and group do not fit; `corruptData` where the newest
-    ///   manifest cannot be read.
+    ///   manifest cannot be read; `storageFull` below the free space that is kept.
     package func beginSnapshot(
         _ request: SnapshotRequest, requestedBase: SnapshotName? = nil
     ) throws -> SnapshotStage {
@@ -27,6 +27,7 @@ extension Datastore {
                     ? "A benchmark writes to group \(BackupGroup.benchmark) only, not to \(group)"
                     : "Group \(BackupGroup.benchmark) is reserved for benchmarks")
         }
+        try requireRoom()
         let purpose = "the backup of task \(request.task)"
         let groupLock = try sessions.lock(group, in: namespace, purpose: purpose)
         do {
@@ -41,6 +42,16 @@ extension Datastore {
         } catch {
             groupLock.release()
             throw error
+        }
+    }
+
+    private func requireRoom() throws {
+        let space = try usage()
+        let minimum = options.minimumFreeByteCount ?? min(1 << 30, space.total / 100)
+        guard space.available >= minimum else {
+            throw BackupFailure(
+                .storageFull, "Datastore \(name) has \(space.available) bytes left, and new backups need \(minimum)",
+                hints: ["Remove snapshots and collect garbage."])
         }
     }
 

@@ -48,7 +48,7 @@ extension SnapshotStage {
 
     private func beginPublishing() throws {
         try state.withLock { state throws(BackupFailure) in
-            if let name = state.open.keys.min(by: { $0.name < $1.name }) {
+            if let name = state.open.values.map({ $0.name.name }).min() {
                 throw BackupFailure(.invalidInput, "Snapshot \(label) cannot be finished: index \(name) is still open")
             }
             if let name = state.failed.first {

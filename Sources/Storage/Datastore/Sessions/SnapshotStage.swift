@@ -18,7 +18,7 @@ package final class SnapshotStage: Sendable {
         var phase = Phase.active
         var indexes: [ArchiveName: IndexSummary] = [:]
         var blobs: Set<ArchiveName> = []
-        var open: [ArchiveName: any IndexWriter] = [:]
+        var open: [ObjectIdentifier: StagedIndexWriter] = [:]
         /// Archives whose close failed: the snapshot can no longer be finished.
         var failed: [ArchiveName] = []
         var locks: [StoreLock]
@@ -87,8 +87,9 @@ package final class SnapshotStage: Sendable {
 
     // MARK: Writing
 
-    /// - Throws: ``BackupFailure``: `invalidInput` where the name is not that of a dynamic index, `conflict` where the
-    ///   session has or writes an archive of that name.
+    /// An archive may be written more than once; the writer that is closed last wins.
+    ///
+    /// - Throws: ``BackupFailure`` of kind `invalidInput` where the name is not that of a dynamic index.
     package func createDynamicIndex(_ name: ArchiveName) throws -> any IndexWriter {
         guard name.kind == .dynamicIndex else { throw BackupFailure(.invalidInput, "\(name) does not end in .didx") }
         return try register(name) {
@@ -125,25 +126,20 @@ package final class SnapshotStage: Sendable {
 
     private func register(_ name: ArchiveName, _ make: () throws -> any IndexWriter) throws -> any IndexWriter {
         try requireActive()
-        try state.withLock { state throws(BackupFailure) in
-            if state.indexes[name] != nil || state.open[name] != nil {
-                throw BackupFailure(.conflict, "Index \(name) exists already in the snapshot being written")
-            }
-        }
         let writer = StagedIndexWriter(try make(), self)
-        state.withLock { $0.open[name] = writer }
+        state.withLock { $0.open[ObjectIdentifier(writer)] = writer }
         return writer
     }
 
     /// The close of a writer came out so.
-    func closed(_ name: ArchiveName, _ summary: IndexSummary?) {
+    func closed(_ writer: StagedIndexWriter, _ summary: IndexSummary?) {
         state.withLock { state in
-            state.open[name] = nil
-            if let summary { state.indexes[name] = summary } else { state.failed.append(name) }
+            state.open[ObjectIdentifier(writer)] = nil
+            if let summary { state.indexes[summary.name] = summary } else { state.failed.append(writer.name) }
         }
     }
 
-    func discarded(_ name: ArchiveName) { state.withLock { $0.open[name] = nil } }
+    func discarded(_ writer: StagedIndexWriter) { state.withLock { $0.open[ObjectIdentifier(writer)] = nil } }
 
     /// Stores a blob whose CRC the caller has checked; one of the same name is replaced.
     package func writeBlob(_ name: ArchiveName, _ blob: [UInt8]) throws {

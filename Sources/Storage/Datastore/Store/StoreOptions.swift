@@ -19,6 +19,9 @@ package struct StoreOptions: Sendable {
     package var makesPrefixFolders = true
     /// Opens without writing anything, not even locks; everything that changes the store is refused.
     package var isReadOnly = false
+    /// Free bytes below which no session begins, so that what runs can still finish; nil for the smaller of 1 GiB and a
+    /// hundredth of the file system. (Design decision 10.)
+    package var minimumFreeByteCount: Int64?
     /// Gives the creation times of index files.
     package var time: TimeSource = .system
     /// Called before each step that changes the disk; tests make it throw, wait or stop the process there.

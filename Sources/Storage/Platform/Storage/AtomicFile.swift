@@ -2,7 +2,7 @@ import CLinux
 
 /// Writing a file so that readers see the old content or the new, never a mixture. (Spec: formats §9.6.)
 package enum AtomicFile {
-    /// Writes `bytes` to a temporary file beside `path` (`tmp_XXXXXX` in place of the last extension) and renames it.
+    /// Writes `bytes` to a temporary file beside `path` (`tmp_` and six random letters in place of the last extension) and renames it.
     ///
     /// - Parameters:
     ///   - owner: User and group that the file is given to, where they differ from the process's.
@@ -44,11 +44,12 @@ package enum AtomicFile {
         return temporary
     }
 
-    /// `a/index.json.blob` → `a/index.json.tmp_XXXXXX`; a name without extension gets one.
+    /// `a/index.json.blob` → `a/index.json.tmp_` and six letters `X` to be replaced; a name without extension gets one.
     static func temporaryPattern(for path: String) -> String {
+        let ending = ".tmp_" + String(repeating: "X", count: 6)
         let name = path.split(separator: "/", omittingEmptySubsequences: false).last.map { String($0) } ?? path
-        guard let dot = name.lastIndex(of: "."), dot > name.startIndex else { return "\(path).tmp_XXXXXX" }
-        return path.dropLast(name.distance(from: dot, to: name.endIndex)) + ".tmp_XXXXXX"
+        guard let dot = name.lastIndex(of: "."), dot > name.startIndex else { return path + ending }
+        return path.dropLast(name.distance(from: dot, to: name.endIndex)) + ending
     }
 
     private static func folder(of path: String) -> String {

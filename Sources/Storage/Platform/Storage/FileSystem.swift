@@ -169,7 +169,7 @@ package enum FileSystem {
 
     /// Makes a new folder below `parent` that only this user can enter; the caller removes it.
     package static func makeTemporaryFolder(in parent: String = "/tmp", prefix: String) throws(SystemError) -> String {
-        var template = Array("\(parent)/\(prefix)-XXXXXX".utf8CString)
+        var template = Array("\(parent)/\(prefix)-\(String(repeating: "X", count: 6))".utf8CString)
         guard mkdtemp(&template) != nil else { throw .last("mkdtemp", parent) }
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
