@@ -3,7 +3,7 @@ package enum PxarNameHash {
     private static let key: (UInt64, UInt64) = (0x83ac_3f1c_fbb4_50db, 0xaa4f_1b68_7936_9fbd)
 
     /// The hash of `name`, without its NUL.
-    package static func hash(_ name: some Collection<UInt8>) -> UInt64 {
+    package static func hash(_ name: some Sequence<UInt8>) -> UInt64 {
         var state = State(key: key)
         var word: UInt64 = 0
         var count = 0
