@@ -6,6 +6,9 @@ extension AccessControl {
         current.privileges(of: id, on: path).privileges
     }
 
+    /// Whether a user or token exists, is enabled and has not expired; of a token, its user too.
+    package func isActive(_ id: AuthID) -> Bool { current.isActive(id, at: time.seconds) }
+
     /// Whether somebody holds one of the privileges on the path or anywhere below it; listings ask this.
     package func hasAny(_ privileges: Privileges, onOrBelow path: AccessPath, of id: AuthID) -> Bool {
         current.hasAny(privileges, onOrBelow: path, of: id)

@@ -15,6 +15,9 @@ package enum AccessRule: Sendable, Equatable {
 }
 
 extension AccessRule {
+    /// Stands for a privilege that only `root@pam` has.
+    package static let superuser = "root@pam"
+
     /// The rule as text for the reference page.
     package var text: String {
         switch self {

@@ -4,7 +4,7 @@ import BackupProtocol
 extension Endpoint {
     static let nodes: [Endpoint] = [
         Endpoint(
-            .get, "/nodes", "Names the one node.", access: .privilege(anyOf: ["superuser"], on: "/"), result: "[{node}]"),
+            .get, "/nodes", "Names the one node.", access: .privilege(anyOf: [AccessRule.superuser], on: "/"), result: "[{node}]"),
         Endpoint(
             .get, "/nodes/{node}/status", "Tells how the machine does.",
             access: .privilege(anyOf: ["Sys.Audit"], on: "/system/status"), [.node],

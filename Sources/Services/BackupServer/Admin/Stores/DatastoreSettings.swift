@@ -1,0 +1,31 @@
+import BackupFormats
+import Datastore
+package import StateDatabase
+
+/// What the settings of a datastore mean to this server. (Spec: rest E.6.)
+extension DatastoreRecord {
+    /// - Throws: ``BackupFailure`` of kind `invalidInput` where the setting cannot be read.
+    package func maintenanceMode() throws -> MaintenanceMode? {
+        try properties["maintenance-mode"]?.stringValue.map { try MaintenanceMode(setting: $0) }
+    }
+
+    package var comment: String? { properties["comment"]?.stringValue }
+    package var verifiesNew: Bool { properties["verify-new"]?.boolValue ?? false }
+
+    /// From `tuning`; other keys there are kept and have no effect.
+    func syncLevel() throws -> SyncLevel? {
+        guard let tuning = properties["tuning"]?.stringValue,
+            let word = try PropertyText(tuning, firstKey: "sync-level")["sync-level"]
+        else { return nil }
+        guard let level = SyncLevel(rawValue: word) else {
+            throw BackupFailure(.invalidInput, "The sync level '\(word)' is not one of none, file and filesystem")
+        }
+        return level
+    }
+
+    /// - Throws: ``BackupFailure`` of kind `invalidInput` for settings that cannot be read.
+    func check() throws {
+        _ = try maintenanceMode()
+        _ = try syncLevel()
+    }
+}
