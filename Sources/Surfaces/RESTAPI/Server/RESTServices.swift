@@ -1,0 +1,66 @@
+package import AccessControl
+package import BackupFormats
+package import BackupServer
+package import Logging
+package import Platform
+package import Tasks
+
+/// What the endpoints stand on; put together by the program.
+package struct RESTServices: Sendable {
+    package var access: AccessControl
+    package var tasks: TaskRegistry
+    package var stores: DatastoreRegistry
+    package var content: ContentService
+    package var maintenance: MaintenanceService
+    package var sessions: SessionOpener
+    /// For work that blocks.
+    package var workers: WorkerPool
+    package var time: TimeSource
+    package var node: NodeDescription
+    package var logger: Logger
+
+    package init(
+        access: AccessControl, tasks: TaskRegistry, stores: DatastoreRegistry, content: ContentService,
+        maintenance: MaintenanceService, sessions: SessionOpener, workers: WorkerPool, time: TimeSource,
+        node: NodeDescription, logger: Logger
+    ) {
+        self.access = access
+        self.tasks = tasks
+        self.stores = stores
+        self.content = content
+        self.maintenance = maintenance
+        self.sessions = sessions
+        self.workers = workers
+        self.time = time
+        self.node = node
+        self.logger = logger
+    }
+}
+
+/// What the server says about itself.
+package struct NodeDescription: Sendable {
+    package var name: String
+    /// SHA-256 of the certificate as `aa:bb:…`; asked each time, since it may be exchanged.
+    package var fingerprint: @Sendable () -> String
+    /// Version of this program.
+    package var version: String
+
+    package init(name: String, fingerprint: @escaping @Sendable () -> String, version: String) {
+        self.name = name
+        self.fingerprint = fingerprint
+        self.version = version
+    }
+}
+
+/// How long refusals wait, so that guessing is slow. (Spec: rest F.4.)
+package struct RefusalDelays: Sendable {
+    /// 401, counted from the arrival of the request.
+    package var unauthenticated: Duration
+    /// 403 of an access rule, counted from the check.
+    package var unauthorized: Duration
+
+    package init(unauthenticated: Duration = .seconds(3), unauthorized: Duration = .milliseconds(500)) {
+        self.unauthenticated = unauthenticated
+        self.unauthorized = unauthorized
+    }
+}
