@@ -108,7 +108,7 @@ func listing(_ bytes: [UInt8]) throws -> [String] {
                 if !entry.name.isEmpty {
                     names.append(name)
                     result.append(names.joined(separator: "/") + "/")
-                } 
+                }
             case .directoryEnd: _ = names.popLast()
             default: break
             }

@@ -132,6 +132,7 @@ final class ArchiveWalk {
     /// Writes the entry named `name` of the current folder, or leaves it out.
     private func visit(_ name: [UInt8], _ encoder: inout PxarEncoder) throws {
         let level = levels[levels.count - 1]
+        let entries = summary.entries
         do {
             let info = try level.folder.info(of: name)
             guard !rules.excludes(path, isFolder: info.kind == .folder) else { return }
@@ -145,10 +146,10 @@ final class ArchiveWalk {
             case nil: warning("left out: an unknown kind of file")
             }
         } catch let error as SystemError where error.isVanished {
-            summary.entries -= 1
+            summary.entries = entries
             warning("vanished while it was being read")
         } catch let error as SystemError where error.isDenied {
-            summary.entries -= 1
+            summary.entries = entries
             warning("left out: \(error)")
         }
     }

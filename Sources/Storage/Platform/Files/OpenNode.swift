@@ -82,6 +82,8 @@ package final class OpenNode: Sendable {
     /// - Throws: ``SystemError`` with `EOVERFLOW` above `limit` names.
     package func names(limit: Int) throws(SystemError) -> [[UInt8]] {
         var names: [[UInt8]] = []
+        // An earlier listing has left the position at the end.
+        guard lseek(descriptor, 0, SEEK_SET) == 0 else { throw SystemError("lseek", name, code: errno) }
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
             let count = buffer.withUnsafeMutableBytes { cl_read_folder(descriptor, $0.baseAddress, $0.count) }
