@@ -1,1 +1,16 @@
-@main struct Cairn { static func main() {} }
+import ArgumentParser
+import Commands
+import Platform
+
+@main
+struct Cairn: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "cairn", abstract: "Backup server and client that speak the Proxmox Backup Server protocol.",
+        version: CairnVersion.text, subcommands: CairnCommands.all)
+
+    static func main() async {
+        MemoryTuning.keepBigBlocks()
+        ProcessControl.ignoreBrokenPipes()
+        ProcessControl.exit(await CairnCommands.run(Cairn.self))
+    }
+}

@@ -2,14 +2,14 @@ import BackupFormats
 import Platform
 import Synchronization
 
-/// A bounded queue from one side of the program to the other: threads or tasks put in, one task takes out.
+/// A bounded queue from one side of the program to the other: threads or tasks put in, one thread or task takes out.
 package final class Channel<Element: Sendable>: Sendable {
     private struct State: Sendable {
         var items: [Element] = []
         var first = 0
         var isFinished = false
         var failure: (any Error)?
-        var reader: CheckedContinuation<Void, Never>?
+        var reader: (@Sendable () -> Void)?
     }
 
     private let places: Budget
@@ -60,6 +60,22 @@ package final class Channel<Element: Sendable>: Sendable {
         }
     }
 
+    /// As ``next()``, blocking the thread.
+    package func nextBlocking() throws -> Element? {
+        while true {
+            switch try take() {
+            case .element(let element):
+                places.release(1)
+                return element
+            case .end: return nil
+            case .nothing:
+                let isAwake = Monitor(false)
+                whenReady { isAwake.withLock(wake: true) { $0 = true } }
+                isAwake.wait { $0 ? () : nil }
+            }
+        }
+    }
+
     private enum Taken { case element(Element), end, nothing }
 
     private func take() throws -> Taken {
@@ -77,14 +93,17 @@ package final class Channel<Element: Sendable>: Sendable {
     }
 
     private func wait() async {
-        await withCheckedContinuation { continuation in
-            let isReady = state.withLock { state in
-                if state.failure != nil || state.isFinished || state.first < state.items.count { return true }
-                state.reader = continuation
-                return false
-            }
-            if isReady { continuation.resume() }
+        await withCheckedContinuation { continuation in whenReady { continuation.resume() } }
+    }
+
+    /// Calls `body` once, as soon as the next look is worth while.
+    private func whenReady(_ body: @escaping @Sendable () -> Void) {
+        let isReady = state.withLock { state in
+            if state.failure != nil || state.isFinished || state.first < state.items.count { return true }
+            state.reader = body
+            return false
         }
+        if isReady { body() }
     }
 
     private func append(_ element: Element) { wake { $0.items.append(element) } }
@@ -95,6 +114,6 @@ package final class Channel<Element: Sendable>: Sendable {
             defer { state.reader = nil }
             return state.reader
         }
-        reader?.resume()
+        reader?()
     }
 }

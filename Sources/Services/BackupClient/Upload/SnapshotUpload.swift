@@ -56,6 +56,11 @@ package final class SnapshotUpload: Sendable {
         }
     }
 
+    /// How large an archive was in the previous snapshot: what progress can be measured by.
+    package func previousSize(of archive: ArchiveName) -> UInt64? {
+        state.withLock { $0.previous?.file(archive)?.size }
+    }
+
     /// Learns the chunks of the previous snapshot's archive of the same name.
     private func learnKnownChunks(of archive: ArchiveName) async {
         guard let file = state.withLock({ $0.previous?.file(archive) }) else { return }

@@ -1,0 +1,104 @@
+import ArgumentParser
+import BackupClient
+import BackupFormats
+
+struct TaskCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "task", abstract: "Tasks of the server.", subcommands: [TaskList.self, TaskLogCommand.self, TaskStop.self])
+}
+
+struct TaskList: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "Lists tasks, newest first.")
+
+    @Option(help: "So many at most; 0 for all.") var limit = 50
+    @Flag(help: "Finished ones as well as running ones.") var all = false
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    mutating func run() async throws {
+        let (limit, all) = (limit, all)
+        let tasks = try await repository.withServer { server, repository in
+            var parameters: JSONObject = ["limit": .integer(limit), "store": .string(repository.datastore)]
+            if !all { parameters["running"] = true }
+            return try await server.call(
+                "GET", "/nodes/localhost/tasks", parameters, trying: "The tasks of \(repository.serverName) cannot be listed")
+        }
+        output.write(
+            tasks.arrayValue ?? [],
+            columns: [
+                .time("started", member: "starttime"), .time("ended", member: "endtime"),
+                Column("type", member: "worker_type"), Column("object", member: "worker_id"), Column("user", member: "user"),
+                Column("status") { $0["endtime"] == nil ? "running" : Column.text($0["status"]) },
+                Column("upid", member: "upid"),
+            ])
+    }
+}
+
+struct TaskLogCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "log", abstract: "Shows the log of a task, and follows it until the task ends.")
+
+    @Argument(help: ArgumentHelp("The id of the task.", valueName: "upid")) var upid: String
+    @OptionGroup var repository: RepositoryOptions
+
+    mutating func run() async throws {
+        let upid = upid
+        try await repository.withServer { server, _ in try await TaskLog.follow(upid, on: server) }
+    }
+}
+
+struct TaskStop: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "stop", abstract: "Stops a task.")
+
+    @Argument(help: ArgumentHelp("The id of the task.", valueName: "upid")) var upid: String
+    @OptionGroup var repository: RepositoryOptions
+
+    mutating func run() async throws {
+        let upid = upid
+        try await repository.withServer { server, _ in
+            try await server.call("DELETE", TaskLog.path(upid), trying: "The task cannot be stopped")
+        }
+    }
+}
+
+/// Logs of tasks as the stock client reads them: in pages, every second. (Spec: rest E.8.)
+enum TaskLog {
+    private static let pageLines: Int64 = 500
+
+    static func path(_ upid: String) -> String { "/nodes/localhost/tasks/\(QueryText.escape(upid))" }
+
+    /// Writes the lines to standard output until the task has ended.
+    static func follow(_ upid: String, on server: RemoteServer) async throws {
+        var next: Int64 = 1
+        while true {
+            let answer = try await server.answer(
+                "GET", path(upid) + "/log",
+                ["start": .integer(next), "limit": .integer(pageLines), "test-status": true],
+                trying: "The log of the task cannot be read")
+            let lines = (answer["data"]?.arrayValue ?? []).filter { ($0["n"]?.intValue ?? 0) >= next }
+            for line in lines { Output.line(line["t"]?.stringValue ?? "") }
+            next += Int64(lines.count)
+            if Int64(lines.count) < pageLines {
+                if answer["active"]?.boolValue != true { return }
+                try await Task.sleep(for: .seconds(1))
+            }
+        }
+    }
+
+    /// Waits for a task that a call has started.
+    ///
+    /// - Throws: ``BackupFailure`` with the task's own error.
+    static func wait(for upid: String, on server: RemoteServer, trying: String) async throws {
+        while true {
+            let status = try await server.call("GET", path(upid) + "/status", trying: trying)
+            if status["status"]?.stringValue == "stopped" {
+                let result = status["exitstatus"]?.stringValue ?? "unknown"
+                guard result == "OK" || result.hasPrefix("WARNINGS") else {
+                    throw BackupFailure(.internalFault, trying, cause: BackupFailure(.internalFault, result))
+                }
+                return
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+    }
+}
