@@ -148,14 +148,14 @@ let testTargets: [Target] = [
     tests("BlobEncryption", ["BlobEncryption", "BlobCoding", "BackupFormats", crypto]),
     tests("Platform", ["Platform"]),
     tests("Datastore", ["Datastore", "BackupFormats", "BlobCoding", "Platform"]),
-    tests("StateDatabase", ["StateDatabase", "BackupFormats", "Platform"]),
+    tests("StateDatabase", ["StateDatabase", "BackupFormats", "Platform", grdb]),
     tests("BackupProtocol", ["BackupProtocol", "BackupFormats"]),
     tests(
         "BackupHTTP2",
         ["BackupHTTP2", "BackupProtocol", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, nioEmbedded]),
     tests("ManagementAPI", ["ManagementAPI", "BackupFormats"]),
-    tests("AccessControl", ["AccessControl", "StateDatabase", "BackupFormats", "Platform", crypto, cryptoExtras]),
-    tests("Tasks", ["Tasks", "StateDatabase", "BackupFormats", "Platform"]),
+    tests("AccessControl", ["AccessControl", "StateDatabase", "BackupFormats", "Platform", logging]),
+    tests("Tasks", ["Tasks", "StateDatabase", "BackupFormats", "Platform", logging]),
     tests(
         "BackupClient",
         [

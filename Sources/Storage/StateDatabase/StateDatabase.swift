@@ -1,5 +1,6 @@
 import BackupFormats
 import GRDB
+import Synchronization
 
 /// The server's own state: users, tokens, access entries, configuration, list of tasks; one SQLite file.
 ///
@@ -10,6 +11,7 @@ package final class StateDatabase: Sendable {
 
     package let folder: StateFolder
     private let pool: DatabasePool
+    private let isClosed = Atomic(false)
 
     /// Opens the database in `folder`, makes it where there is none, and brings an older one up to date.
     ///
@@ -62,8 +64,11 @@ package final class StateDatabase: Sendable {
         }
     }
 
-    /// Closes the file; every later call fails.
+    /// Closes the file, with everything in it and nothing left in the log beside it; every later call fails.
     package func close() {
+        guard !isClosed.exchange(true, ordering: .relaxed) else { return }
+        // Where these two fail, the next opening does the same work.
+        _ = try? pool.writeWithoutTransaction { try $0.checkpoint(.truncate) }
         try? pool.close()
     }
 

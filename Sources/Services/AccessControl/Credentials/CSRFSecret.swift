@@ -18,19 +18,19 @@ struct CSRFSecret: Sendable {
     init(folder: StateFolder) throws {
         if let bytes = try folder.read(Self.fileName) {
             let text = String(decoding: bytes, as: UTF8.self).filter { $0 != "\n" && $0 != "=" }
-            guard let secret = Base64.decode(text), secret.count >= 32 else {
+            guard let secret = UnpaddedBase64.decode(text), secret.count >= 32 else {
                 throw BackupFailure(.corruptData, "\(Self.fileName) in the state folder is no secret")
             }
             self.secret = secret
         } else {
             secret = try SystemRandom.bytes(Self.byteCount)
-            try folder.replace(Self.fileName, with: Array(Base64.encode(secret).utf8))
+            try folder.replace(Self.fileName, with: Array(UnpaddedBase64.encode(secret).utf8))
         }
     }
 
     func token(for user: AuthID, at time: Int64) -> String {
         let text = Ticket.hexTime(time)
-        return "\(text):\(Base64.encode(mac(text, user)))"
+        return "\(text):\(UnpaddedBase64.encode(mac(text, user)))"
     }
 
     /// - Throws: ``CredentialFault`` with the reason.
@@ -39,7 +39,7 @@ struct CSRFSecret: Sendable {
         guard parts.count == 2 else {
             throw CredentialFault("invalid csrf token - format error - wrong number of parts.")
         }
-        guard let time = Ticket.time(parts[0]), let mac = Base64.decode(parts[1]) else {
+        guard let time = Ticket.time(parts[0]), let mac = UnpaddedBase64.decode(parts[1]) else {
             throw CredentialFault("invalid csrf token - format error - malformed parts.")
         }
         let timeText = String(parts[0])

@@ -21,7 +21,7 @@ struct Ticket: Sendable {
     /// Makes a login ticket.
     static func login(_ user: AuthID, at time: Int64, keys: TicketKeys) throws -> String {
         let text = "\(loginPrefix):\(Percent.encode(user.description)):\(hexTime(time))"
-        return "\(text)::\(Base64.encode(try keys.sign(Array(text.utf8))))"
+        return "\(text)::\(UnpaddedBase64.encode(try keys.sign(Array(text.utf8))))"
     }
 
     /// Reads a ticket; nothing is verified yet.
@@ -36,7 +36,7 @@ struct Ticket: Sendable {
         guard parts.count == 3, let prefix = Percent.decode(parts[0]), let data = Percent.decode(parts[1]), !data.isEmpty
         else { throw CredentialFault("ticket without data") }
         guard let time = Self.time(parts[2]) else { throw CredentialFault("ticket with malformed timestamp") }
-        guard let signature = Base64.decode(text[colons.upperBound...]) else {
+        guard let signature = UnpaddedBase64.decode(text[colons.upperBound...]) else {
             throw CredentialFault("ticket with invalid signature")
         }
         self.prefix = prefix

@@ -1,5 +1,5 @@
 /// Standard base64 without padding, as signatures of tickets and CSRF tokens have it.
-enum Base64 {
+enum UnpaddedBase64 {
     private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
     static func encode(_ bytes: some Collection<UInt8>) -> String {
