@@ -1,4 +1,4 @@
-import BackupFormats
+package import BackupFormats
 private import Crypto
 private import CryptoExtras
 
@@ -18,8 +18,10 @@ package enum KeyDerivation: Hashable, Sendable {
     package static func standardScrypt(salt: [UInt8]) -> KeyDerivation { .scrypt(n: 65_536, r: 8, p: 1, salt: salt) }
     package static func standardPBKDF2(salt: [UInt8]) -> KeyDerivation { .pbkdf2(iterations: 65_535, salt: salt) }
 
+    /// The 32 bytes that the passphrase becomes.
+    ///
     /// - Throws: ``BackupFailure`` of kind `invalidInput` where the parameters are wrong or above the limits.
-    func key(for passphrase: [UInt8]) throws(BackupFailure) -> [UInt8] {
+    package func key(for passphrase: [UInt8]) throws(BackupFailure) -> [UInt8] {
         try check()
         do {
             let key =
