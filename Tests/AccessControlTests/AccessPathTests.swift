@@ -10,7 +10,8 @@ struct AccessPathTests {
             "/", "/access", "/access/acl", "/access/users", "/access/domains", "/access/openid", "/access/openid/x",
             "/datastore", "/datastore/s", "/datastore/s/1/2/3/4/5/6/7", "/remote", "/remote/r", "/remote/r/s",
             "/remote/r/s/1/2/3/4/5/6/7", "/system", "/system/tasks", "/system/services/x", "/system/network",
-            "/system/network/dns", "/system/network/interfaces/eth0", "/system/s3-endpoint/a", "/tape", "/tape/device/d",
+            "/system/network/dns", "/system/network/interfaces/eth0", "/system/s3-endpoint/a", "/tape",
+            "/tape/device/d",
             "/tape/pool", "/tape/job/j",
         ])
     func valid(text: String) throws {
@@ -23,7 +24,8 @@ struct AccessPathTests {
         "takes none elsewhere",
         arguments: [
             "/nowhere", "/access/x", "/access/acl/x", "/access/openid/x/y", "/datastore/s/1/2/3/4/5/6/7/8",
-            "/system/x", "/system/tasks/x", "/system/services/x/y", "/system/network/x", "/system/network/dns/x", "/tape/x",
+            "/system/x", "/system/tasks/x", "/system/services/x/y", "/system/network/x", "/system/network/dns/x",
+            "/tape/x",
             "/tape/device/d/e",
         ])
     func invalid(text: String) throws { #expect(try !#require(AccessPath(parsing: text)).isValidForACL) }

@@ -57,7 +57,8 @@ final class AccessSetting: Sendable {
     func place(_ path: String) throws -> AccessPath { try #require(AccessPath(parsing: path)) }
     func identity(_ name: String) throws -> Identity { Identity(authID: try id(name), proof: .ticket) }
 
-    func get(_ headers: [(name: String, value: String)], method: String = "GET", peer: String = "192.0.2.1:1234") async throws
+    func get(_ headers: [(name: String, value: String)], method: String = "GET", peer: String = "192.0.2.1:1234")
+        async throws
         -> AuthID
     {
         try await access.authenticate(method: method, headers: headers, peer: peer).authID

@@ -72,13 +72,16 @@ struct AccountTests {
         let id = try setting.id("u@pbs")
         for user in [
             NewUser(id: id, password: "short-7"), NewUser(id: id, password: String(repeating: "x", count: 65)),
-            NewUser(id: id, password: "with\tcontrol"), NewUser(id: id, firstName: "A"), NewUser(id: id, comment: "a\nb"),
-            NewUser(id: id, expire: -1), NewUser(id: try setting.id("u@elsewhere")), NewUser(id: try setting.id("u@pbs!t")),
+            NewUser(id: id, password: "with\tcontrol"), NewUser(id: id, firstName: "A"),
+            NewUser(id: id, comment: "a\nb"),
+            NewUser(id: id, expire: -1), NewUser(id: try setting.id("u@elsewhere")),
+            NewUser(id: try setting.id("u@pbs!t")),
         ] {
             await expectRefusal(.invalidInput) { try await setting.access.addUser(user, by: setting.root) }
         }
         await expectRefusal(.unsupported) {
-            try await setting.access.addUser(NewUser(id: setting.id("u@pam"), password: "long enough"), by: setting.root)
+            try await setting.access.addUser(
+                NewUser(id: setting.id("u@pam"), password: "long enough"), by: setting.root)
         }
         await expectRefusal(.invalidInput) { try setting.access.removeUser(.root, digest: nil, by: setting.root) }
         await expectRefusal(.invalidInput) {
@@ -99,9 +102,15 @@ struct AccountTests {
         await expectRefusal(.notAuthenticated) {
             try await access.changePassword(of: u, to: new, confirmation: old, by: setting.identity("u@pbs!t"))
         }
-        await expectRefusal(.notAuthenticated) { try await access.changePassword(of: u, to: new, confirmation: nil, by: caller) }
-        await expectRefusal(.notAuthenticated) { try await access.changePassword(of: u, to: new, confirmation: new, by: caller) }
-        await expectRefusal(.notAuthorized) { try await access.changePassword(of: v, to: new, confirmation: old, by: caller) }
+        await expectRefusal(.notAuthenticated) {
+            try await access.changePassword(of: u, to: new, confirmation: nil, by: caller)
+        }
+        await expectRefusal(.notAuthenticated) {
+            try await access.changePassword(of: u, to: new, confirmation: new, by: caller)
+        }
+        await expectRefusal(.notAuthorized) {
+            try await access.changePassword(of: v, to: new, confirmation: old, by: caller)
+        }
         try await access.changePassword(of: u, to: new, confirmation: old, by: caller)
         await expectRefusal(.notAuthenticated) { try await AuthenticationTests.login(setting, old) }
         _ = try await AuthenticationTests.login(setting, new)
@@ -156,7 +165,8 @@ struct ACLTests {
         try change("u@pbs", "/nowhere", isRemoval: true)
         try change("u@pbs", "/", isRemoval: true)
         func paths(_ path: String?, isExact: Bool = false) throws -> [String] {
-            setting.access.aclEntries(on: try path.map { try setting.place($0) }, isExact: isExact, for: admin).items.map(\.path)
+            setting.access.aclEntries(on: try path.map { try setting.place($0) }, isExact: isExact, for: admin).items
+                .map(\.path)
         }
         #expect(try paths(nil) == ["/access", "/datastore/s", "/datastore/s/ns"])
         #expect(try paths("/datastore") == ["/datastore/s", "/datastore/s/ns"])
@@ -181,7 +191,9 @@ struct ACLTests {
             await expectRefusal(.invalidInput) { try change(subject, by: caller) }
         }
         #expect(
-            setting.access.aclEntries(for: try setting.identity("u@pbs")).items.map(\.subject.description) == ["u@pbs!t"])
+            setting.access.aclEntries(for: try setting.identity("u@pbs")).items.map(\.subject.description) == [
+                "u@pbs!t"
+            ])
         #expect(setting.access.aclEntries(for: try setting.identity("v@pbs")).items.isEmpty)
     }
 }

@@ -17,7 +17,8 @@ struct AuthenticationTests {
         return (setting, try await login(setting, password))
     }
 
-    static func login(_ setting: AccessSetting, _ password: String, user: String = "u@pbs") async throws -> LoginResult {
+    static func login(_ setting: AccessSetting, _ password: String, user: String = "u@pbs") async throws -> LoginResult
+    {
         try await setting.access.login(
             LoginRequest(userID: setting.id(user), password: password, peer: "192.0.2.1:1"))
     }
@@ -29,15 +30,20 @@ struct AuthenticationTests {
         for value in [login.ticket, String(encoded)] {
             #expect(try await setting.get([("cookie", "PBSAuthCookie=\(value)")]).description == "u@pbs")
             #expect(try await setting.get([("cookie", "a=b; PBSAuthCookie=\(value); c=d")]).description == "u@pbs")
-            #expect(try await setting.get([("cookie", "a=b"), ("cookie", "PBSAuthCookie=\(value)")]).description == "u@pbs")
+            #expect(
+                try await setting.get([("cookie", "a=b"), ("cookie", "PBSAuthCookie=\(value)")]).description == "u@pbs")
             #expect(try await setting.get([("cookie", "__Host-PBSAuthCookie=\(value)")]).description == "u@pbs")
         }
         #expect(
-            try await setting.get([("cookie", "PBSAuthCookie=x; __Host-PBSAuthCookie=\(login.ticket)")]).description == "u@pbs")
+            try await setting.get([("cookie", "PBSAuthCookie=x; __Host-PBSAuthCookie=\(login.ticket)")]).description
+                == "u@pbs")
         await expectRefusal(.notAuthenticated) {
             try await setting.get([("cookie", "PBSAuthCookie=\(login.ticket); __Host-PBSAuthCookie=x")])
         }
-        for bad in ["PBSAuthCookie=nonsense", "PBSAuthCookie=", "PVEAuthCookie=\(login.ticket)", "PBSAuthCookie=\(login.ticket)A"] {
+        for bad in [
+            "PBSAuthCookie=nonsense", "PBSAuthCookie=", "PVEAuthCookie=\(login.ticket)",
+            "PBSAuthCookie=\(login.ticket)A",
+        ] {
             await expectRefusal(.notAuthenticated) { try await setting.get([("cookie", bad)]) }
         }
     }
@@ -52,7 +58,8 @@ struct AuthenticationTests {
                 try await setting.get([cookie, ("csrfpreventiontoken", "00000000:AAAA")], method: method)
             }
             #expect(
-                try await setting.get([cookie, ("csrfpreventiontoken", login.csrfToken)], method: method).description == "u@pbs")
+                try await setting.get([cookie, ("csrfpreventiontoken", login.csrfToken)], method: method).description
+                    == "u@pbs")
         }
     }
 
@@ -63,6 +70,7 @@ struct AuthenticationTests {
         let user = try setting.id("u@pbs")
         try setting.access.changeUser(user, UserChange(isEnabled: false), digest: nil, by: setting.root)
         await expectRefusal(.notAuthenticated) { try await setting.get(cookie) }
+        #expect(!setting.access.isActive(user))
         try setting.access.changeUser(
             user, UserChange(isEnabled: true, expire: setting.clock.seconds + 100), digest: nil, by: setting.root)
         #expect(try await setting.get(cookie) == user)
@@ -87,7 +95,8 @@ struct AuthenticationTests {
         #expect(try await use("PBSAPIToken=u@pbs!t1:\(secret)") == id)
         #expect(try await use("PBSAPIToken u@pbs!t1:\(secret)", method: "POST") == id)
         #expect(try await use("PBSAPIToken=u@pbs!t1:\(secret.replacing("-", with: "%2D"))") == id)
-        #expect(try await setting.get([("cookie", "other=1"), ("authorization", "PBSAPIToken=u@pbs!t1:\(secret)")]) == id)
+        #expect(
+            try await setting.get([("cookie", "other=1"), ("authorization", "PBSAPIToken=u@pbs!t1:\(secret)")]) == id)
         for bad in [
             "PBSAPIToken=u@pbs!t1=\(secret)", "PBSAPIToken  u@pbs!t1:\(secret)", "PVEAPIToken=u@pbs!t1:\(secret)",
             "PBSAPIToken=u@pbs!t1:00000000-0000-0000-0000-000000000000", "PBSAPIToken=u@pbs:\(secret)",
@@ -121,7 +130,8 @@ struct AuthenticationTests {
         try setting.access.changeUser(id.user, UserChange(isEnabled: false), digest: nil, by: setting.root)
         #expect(await !isAccepted(secret))
         try setting.access.changeUser(id.user, UserChange(isEnabled: true), digest: nil, by: setting.root)
-        let fresh = try #require(try setting.access.changeToken(id, TokenChange(), isRegenerated: true, by: setting.root))
+        let fresh = try #require(
+            try setting.access.changeToken(id, TokenChange(), isRegenerated: true, by: setting.root))
         #expect(await !isAccepted(secret))
         #expect(await isAccepted(fresh))
         try setting.access.removeToken(id, by: setting.root)
@@ -142,7 +152,8 @@ struct AuthenticationTests {
         try setting.access.reload()
         for _ in 0..<2 {
             #expect(
-                try await setting.get([("authorization", "PBSAPIToken=u@pbs!old:secret-one")]) == setting.id("u@pbs!old"))
+                try await setting.get([("authorization", "PBSAPIToken=u@pbs!old:secret-one")])
+                    == setting.id("u@pbs!old"))
             await expectRefusal(.notAuthenticated) {
                 try await setting.get([("authorization", "PBSAPIToken=u@pbs!old:secret-two")])
             }
@@ -154,7 +165,8 @@ struct AuthenticationTests {
     func local() async throws {
         let setting = try AccessSetting()
         try setting.access.publishLocalAdmin(address: "127.0.0.1:8007", fingerprint: "aa:bb", pid: 7)
-        let secret = String(decoding: try #require(try setting.folder.read("local-admin.token")), as: UTF8.self).prefix { $0 != "\n" }
+        let secret = String(decoding: try #require(try setting.folder.read("local-admin.token")), as: UTF8.self).prefix
+        { $0 != "\n" }
         #expect(secret.count == 64)
         let server = try JSONValue(parsing: try #require(try setting.folder.read("server.json")))
         #expect(server == ["pid": 7, "address": "127.0.0.1:8007", "fingerprint": "aa:bb"])
@@ -165,7 +177,9 @@ struct AuthenticationTests {
         for peer in ["127.0.0.1:55", "127.0.0.1", "[::1]:55", "::1", "[::ffff:127.0.0.1]:9", "127.8.9.1:1"] {
             #expect(try await setting.get([header], method: "POST", peer: peer) == .root)
         }
-        for peer in ["192.0.2.1:55", "[fe80::1]:55", "", "127.0.0.1.example.org:1", "[::ffff:192.0.2.1]:9", "1127.0.0.1"] {
+        for peer in [
+            "192.0.2.1:55", "[fe80::1]:55", "", "127.0.0.1.example.org:1", "[::ffff:192.0.2.1]:9", "1127.0.0.1",
+        ] {
             await expectRefusal(.notAuthenticated) { try await setting.get([header], peer: peer) }
         }
         await expectRefusal(.notAuthenticated) {
@@ -184,7 +198,8 @@ struct AuthenticationTests {
         let (setting, login) = try await Self.loggedIn()
         let again = try AccessSetting.open(setting.database, setting.clock)
         let headers = [
-            (name: "cookie", value: "PBSAuthCookie=\(login.ticket)"), (name: "csrfpreventiontoken", value: login.csrfToken),
+            (name: "cookie", value: "PBSAuthCookie=\(login.ticket)"),
+            (name: "csrfpreventiontoken", value: login.csrfToken),
         ]
         #expect(try await again.authenticate(method: "POST", headers: headers, peer: "").authID.description == "u@pbs")
     }
@@ -196,12 +211,14 @@ struct LoginTests {
     func failures() async throws {
         let (setting, _) = try await AuthenticationTests.loggedIn()
         try await setting.access.addUser(
-            NewUser(id: setting.id("dis@pbs"), password: AuthenticationTests.password, isEnabled: false), by: setting.root)
+            NewUser(id: setting.id("dis@pbs"), password: AuthenticationTests.password, isEnabled: false),
+            by: setting.root)
         try await setting.access.addUser(
             NewUser(id: setting.id("exp@pbs"), password: AuthenticationTests.password, expire: 1), by: setting.root)
         try await setting.add("none@pbs", "x@pam")
         for (user, password) in [
-            ("u@pbs", "wrong-pass-1"), ("nosuch@pbs", AuthenticationTests.password), ("dis@pbs", AuthenticationTests.password),
+            ("u@pbs", "wrong-pass-1"), ("nosuch@pbs", AuthenticationTests.password),
+            ("dis@pbs", AuthenticationTests.password),
             ("exp@pbs", AuthenticationTests.password), ("U@pbs", AuthenticationTests.password), ("none@pbs", ""),
             ("root@pam", AuthenticationTests.password), ("x@pam", ""), ("u@pbs!t", AuthenticationTests.password),
         ] {
@@ -221,7 +238,9 @@ struct LoginTests {
         setting.clock.move(by: 7200)
         let renewed = try await AuthenticationTests.login(setting, login.ticket)
         #expect(renewed.ticket != login.ticket)
-        await expectRefusal(.notAuthenticated) { try await AuthenticationTests.login(setting, login.ticket, user: "v@pbs") }
+        await expectRefusal(.notAuthenticated) {
+            try await AuthenticationTests.login(setting, login.ticket, user: "v@pbs")
+        }
         await expectRefusal(.notAuthenticated) { try await AuthenticationTests.login(setting, login.ticket + "A") }
         setting.clock.move(by: 1)
         await expectRefusal(.notAuthenticated) { try await AuthenticationTests.login(setting, login.ticket) }
@@ -264,7 +283,9 @@ struct LoginTests {
         let old = "$5$abcdefgh$ZMoW4BQt3vNadsBchYtt2Qb/YGh9syFLT/P2kn/ddj/"
         try await setting.database.write { try $0.put(UserRecord(id: id, passwordHash: old)) }
         try setting.access.reload()
-        await expectRefusal(.notAuthenticated) { try await AuthenticationTests.login(setting, "secret-two", user: "old@pbs") }
+        await expectRefusal(.notAuthenticated) {
+            try await AuthenticationTests.login(setting, "secret-two", user: "old@pbs")
+        }
         #expect(setting.access.current.user(id)?.passwordHash == old)
         _ = try await AuthenticationTests.login(setting, "secret-one", user: "old@pbs")
         let hash = try #require(setting.access.current.user(id)?.passwordHash)

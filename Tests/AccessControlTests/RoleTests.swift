@@ -10,7 +10,8 @@ struct RoleTests {
         "Audit": ["Sys.Audit", "Datastore.Audit"],
         "NoAccess": [],
         "DatastoreAdmin": [
-            "Datastore.Audit", "Datastore.Modify", "Datastore.Read", "Datastore.Verify", "Datastore.Backup", "Datastore.Prune",
+            "Datastore.Audit", "Datastore.Modify", "Datastore.Read", "Datastore.Verify", "Datastore.Backup",
+            "Datastore.Prune",
         ],
         "DatastoreReader": ["Datastore.Audit", "Datastore.Verify", "Datastore.Read"],
         "DatastoreBackup": ["Datastore.Backup"],

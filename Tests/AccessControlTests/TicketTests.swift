@@ -50,7 +50,9 @@ struct TicketTests {
         }
     }
 
-    @Test("names its user exactly, whatever characters the name has", arguments: ["a%3Ab@pbs", "a%41@pbs", "ü@x@pbs", "a!b@pbs"])
+    @Test(
+        "names its user exactly, whatever characters the name has",
+        arguments: ["a%3Ab@pbs", "a%41@pbs", "ü@x@pbs", "a!b@pbs"])
     func names(name: String) throws {
         let keys = TicketKeys()
         let user = try #require(AuthID(parsing: name))
@@ -62,7 +64,9 @@ struct TicketTests {
     @Test("that is partial, of a terminal, or of a token is no login ticket")
     func others() throws {
         let keys = TicketKeys()
-        func sign(_ text: String) throws -> String { "\(text)::\(UnpaddedBase64.encode(try keys.sign(Array(text.utf8))))" }
+        func sign(_ text: String) throws -> String {
+            "\(text)::\(UnpaddedBase64.encode(try keys.sign(Array(text.utf8))))"
+        }
         for head in ["PBSTERM:u@pbs:65A0B1C2", "PBS:!tfa!{\"totp\"%3Atrue}:65A0B1C2", "PBS:u@pbs!t:65A0B1C2"] {
             let ticket = try Ticket(parsing: sign(head))
             #expect(throws: CredentialFault.self) { try ticket.verifiedUser(at: Self.time, keys: keys) }
@@ -71,7 +75,10 @@ struct TicketTests {
 
     @Test(
         "of another form is refused",
-        arguments: ["", "::", "nonsense", "PBS:u@pbs:65A0B1C2", "PBS:u@pbs::AAAA", "PBS:u@pbs:1::AAAA", "PBS:a:b:65A0B1C2::AAAA"])
+        arguments: [
+            "", "::", "nonsense", "PBS:u@pbs:65A0B1C2", "PBS:u@pbs::AAAA", "PBS:u@pbs:1::AAAA",
+            "PBS:a:b:65A0B1C2::AAAA",
+        ])
     func malformed(text: String) { #expect(throws: CredentialFault.self) { try Ticket(parsing: text) } }
 }
 
@@ -114,6 +121,8 @@ struct Base64Tests {
             #expect(UnpaddedBase64.decode(UnpaddedBase64.encode(bytes)) == bytes)
         }
         #expect(UnpaddedBase64.encode(Array("any carnal pleas".utf8)) == "YW55IGNhcm5hbCBwbGVhcw")
-        for bad in ["A", "AB", "AAB", "AA==", "A A", "AAAAA", "A-_A"] { #expect(UnpaddedBase64.decode(bad) == nil, "\(bad)") }
+        for bad in ["A", "AB", "AAB", "AA==", "A A", "AAAAA", "A-_A"] {
+            #expect(UnpaddedBase64.decode(bad) == nil, "\(bad)")
+        }
     }
 }

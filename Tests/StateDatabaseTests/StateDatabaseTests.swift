@@ -28,7 +28,8 @@ final class Scene {
         try database.write { state in
             try state.put(
                 UserRecord(
-                    id: user, comment: "c", isEnabled: false, expire: 5, firstName: "Al", lastName: "Bo", email: "a@b.c",
+                    id: user, comment: "c", isEnabled: false, expire: 5, firstName: "Al", lastName: "Bo",
+                    email: "a@b.c",
                     passwordHash: "$y$hash"))
             try state.put(TokenRecord(id: token, comment: "t", isEnabled: false, expire: 6, secretHash: "sha256:00"))
             try state.put(ACLRecord(path: "/datastore/s", subject: token, role: "Admin", propagates: false))
@@ -59,7 +60,9 @@ struct StateDatabaseTests {
         defer { again.close() }
         try again.read { state in
             let user = try #require(try state.users().first)
-            #expect(user.id == (try Scene.id("u@pbs")) && user.passwordHash == "$y$hash" && !user.isEnabled && user.expire == 5)
+            #expect(
+                user.id == (try Scene.id("u@pbs")) && user.passwordHash == "$y$hash" && !user.isEnabled
+                    && user.expire == 5)
             #expect(try state.tokens().map(\.expire) == [6])
             #expect(try state.acl().map(\.propagates) == [false])
             #expect(
@@ -101,7 +104,9 @@ struct StateDatabaseTests {
     func digests() throws {
         let scene = try Scene()
         try scene.fill()
-        func digest(_ section: ConfigSection) throws -> String { try scene.database.read { try $0.digest(of: section) } }
+        func digest(_ section: ConfigSection) throws -> String {
+            try scene.database.read { try $0.digest(of: section) }
+        }
         let before = try [ConfigSection.users, .acl, .datastore, .pruneJob].map(digest)
         #expect(Set(before).count == 4)
         #expect(before.allSatisfy { $0.count == 64 && Hex.decode($0) != nil })

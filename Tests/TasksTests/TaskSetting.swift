@@ -37,11 +37,13 @@ final class TaskSetting: Sendable {
 
     static func open(_ database: StateDatabase, pid: UInt32, _ clock: HandClock) throws -> TaskRegistry {
         try TaskRegistry(
-            database: database, process: ProcessIdentity(node: "host1", pid: pid, startTime: 0x1a2b), time: clock.source,
+            database: database, process: ProcessIdentity(node: "host1", pid: pid, startTime: 0x1a2b),
+            time: clock.source,
             log: Logger(label: "test"))
     }
 
-    func start(_ type: String = "backup", _ id: String? = "s1:host/web", owner: String = "u@pbs") throws -> RunningTask {
+    func start(_ type: String = "backup", _ id: String? = "s1:host/web", owner: String = "u@pbs") throws -> RunningTask
+    {
         registry.start(type, id: id, owner: try #require(AuthID(parsing: owner)))
     }
 

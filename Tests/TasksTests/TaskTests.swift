@@ -87,6 +87,20 @@ struct TaskTests {
         #expect(try setting.registry.info(late.upid)?.status == "OK")
     }
 
+    @Test("that is withdrawn has never been")
+    func withdrawn() async throws {
+        let setting = try TaskSetting()
+        let task = try setting.start()
+        task.log("one")
+        task.withdraw()
+        task.finish(.error("too late"))
+        #expect(try setting.list().isEmpty)
+        await task.waitUntilStopped()
+        #expect(try setting.list().isEmpty)
+        #expect(try setting.registry.info(task.upid) == nil)
+        #expect(try setting.registry.wholeLog(task.upid) == nil)
+    }
+
     @Test("calls a handler that comes after the abort")
     func lateHandler() async throws {
         let setting = try TaskSetting()
@@ -102,11 +116,16 @@ struct TaskTests {
         let setting = try TaskSetting()
         let owner = try #require(AuthID(parsing: "u@pbs"))
         let good = setting.registry.run("prune", id: nil, owner: owner) { $0.log("busy") }
-        let bad = setting.registry.run("prune", id: nil, owner: owner) { _ in throw BackupFailure(.conflict, "it is locked") }
+        let bad = setting.registry.run("prune", id: nil, owner: owner) { _ in
+            throw BackupFailure(.conflict, "it is locked")
+        }
         let long = setting.registry.run("prune", id: nil, owner: owner) { _ in try await Task.sleep(for: .seconds(60)) }
         setting.registry.abort(long)
         for upid in [good, bad, long] { await setting.registry.waitUntilStopped(upid) }
-        #expect(try [good, bad, long].map { try setting.registry.info($0)?.status } == ["OK", "it is locked", "task aborted"])
+        #expect(
+            try [good, bad, long].map { try setting.registry.info($0)?.status } == [
+                "OK", "it is locked", "task aborted",
+            ])
     }
 
     @Test("never waits for the disk: lines that come too fast are counted, and the last one is there")
@@ -118,7 +137,8 @@ struct TaskTests {
         task.finish()
         await task.waitUntilStopped()
         let lines = try setting.lines(task.upid)
-        let dropped = lines.compactMap { $0.firstMatch(of: /: \[(\d+) lines left out\]$/).flatMap { Int($0.1) } }.reduce(0, +)
+        let dropped = lines.compactMap { $0.firstMatch(of: /: \[(\d+) lines left out\]$/).flatMap { Int($0.1) } }
+            .reduce(0, +)
         let markers = lines.count { $0.contains("lines left out") }
         #expect(lines.count - markers - 1 + dropped == 1500)
         #expect(lines.last?.hasSuffix(": TASK OK") == true)
@@ -148,7 +168,8 @@ struct TaskTests {
         }
         try FileSystem.makeFolders("\(setting.folder.path)/tasks/99", mode: 0o700)
         try AtomicFile.replace(
-            "\(setting.folder.path)/tasks/99/\(upid)", with: Array("2024-05-31T00:00:00+00:00: one\n2024-05-31T00".utf8))
+            "\(setting.folder.path)/tasks/99/\(upid)", with: Array("2024-05-31T00:00:00+00:00: one\n2024-05-31T00".utf8)
+        )
         let registry = try TaskSetting.open(setting.database, pid: 8, setting.clock)
         #expect(try registry.info(upid)?.status == TaskStatus.interrupted)
         let log = try #require(try registry.log(upid, start: 1, limit: 0))

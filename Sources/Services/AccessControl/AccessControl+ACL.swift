@@ -42,8 +42,8 @@ extension AccessControl {
         return Listing(items: entries, digest: state.aclDigest)
     }
 
-    /// Adds or removes a role somewhere. Needs Permissions.Modify on `/access/acl`; without it, users may do so for their
-    /// own tokens only. (A token never has more than its user, whatever its entries say.)
+    /// Adds or removes a role somewhere. Needs Permissions.Modify on `/access/acl`; without it, users may do so for
+    /// their own tokens only. (A token never has more than its user, whatever its entries say.)
     package func changeACL(_ entry: ACLChange, digest: String? = nil, by caller: Identity) throws {
         let state = current
         let mayAll = state.privileges(of: caller.authID, on: .accessACL).privileges.contains(.permissionsModify)

@@ -36,7 +36,7 @@ extension AccessControl {
     /// Acts as `root@pam` for callers inside this process that have made sure of their own that they may.
     package func inProcessRoot() -> Identity { Identity(authID: .root, proof: .inProcess) }
 
-    /// - Parameter csrf: The token that a writing request brought (nil where it brought none); no value for reading ones.
+    /// - Parameter csrf: What a writing request brought, nil where it brought nothing; no value for reading ones.
     private func identity(ofTicket text: String, csrf: String??) throws(CredentialFault) -> Identity {
         let now = time.seconds
         let user = try Ticket(parsing: text).verifiedUser(at: now, keys: keys)
@@ -63,8 +63,8 @@ extension AccessControl {
         return Identity(authID: id, proof: .token)
     }
 
-    /// Compares with the stored SHA-256, or, for an imported token, with a slow hash; a secret that was verified once is
-    /// remembered by its SHA-256 until the stored hash changes.
+    /// Compares with the stored SHA-256, or, for an imported token, with a slow hash; a secret that was verified once
+    /// is remembered by its SHA-256 until the stored hash changes.
     private func isSecret(_ secret: String, of token: TokenRecord) async throws -> Bool {
         let digest = TokenSecret.digest(secret)
         if let stored = TokenSecret.digest(inStored: token.secretHash) { return isEqualInConstantTime(stored, digest) }

@@ -20,7 +20,9 @@ extension AccessControl {
     /// - Returns: Nil where there are users. Otherwise the caller prints the password on a terminal, or calls
     ///   ``writeInitialPassword(_:)`` and prints the path.
     package func prepareFirstStart() async throws -> FirstStart? {
-        guard try await database.read({ try $0.users().isEmpty }), let admin = AuthID(parsing: "admin@pbs") else { return nil }
+        guard try await database.read({ try $0.users().isEmpty }), let admin = AuthID(parsing: "admin@pbs") else {
+            return nil
+        }
         let letters = try SystemRandom.bytes(Self.passwordLength).map { Self.passwordLetters[Int($0 & 31)] }
         let password = String(letters)
         let hash = try await hashing.hash(password)

@@ -49,7 +49,7 @@ extension AccessControl {
     /// What somebody holds, for `GET /access/permissions`: on one path, or on all paths with entries and the five main
     /// ones. Paths without any privilege are left out. (Spec: rest D.12.)
     ///
-    /// - Parameter subject: Nil for the caller's own; another needs Sys.Audit on `/access`, or is a token of the caller.
+    /// - Parameter subject: Nil for the caller's own; another needs Sys.Audit on `/access`, save a token of the caller.
     /// - Throws: ``BackupFailure`` of kind `invalidInput`, as the original does, where it may not be listed.
     package func permissions(
         of subject: AuthID?, on path: AccessPath?, for caller: Identity
@@ -60,7 +60,8 @@ extension AccessControl {
         guard isOwn || state.privileges(of: caller.authID, on: .access).privileges.contains(.sysAudit) else {
             throw BackupFailure(.invalidInput, "not allowed to list permissions of \(subject)")
         }
-        let paths = path.map { [$0] } ?? Set(state.tree.paths + [.root, .access, .datastore, .remote, .system]).sorted()
+        let paths =
+            path.map { [$0] } ?? Set(state.tree.paths + [.root, .access, .datastore, .remote, .system]).sorted()
         return paths.map { ($0, state.privileges(of: subject, on: $0)) }.filter { !$0.held.privileges.isEmpty }
     }
 }

@@ -34,7 +34,8 @@ extension AccessControl {
             }
             try writer.put(
                 TokenRecord(
-                    id: id, comment: comment, isEnabled: isEnabled, expire: expire, secretHash: TokenSecret.stored(secret)))
+                    id: id, comment: comment, isEnabled: isEnabled, expire: expire,
+                    secretHash: TokenSecret.stored(secret)))
         }
         return secret
     }

@@ -85,8 +85,8 @@ extension AccessControl {
     /// Changes a password: the own one, or with Permissions.Modify on `/` anybody's.
     ///
     /// - Parameter confirmation: The caller's current password; only `root@pam` needs none.
-    /// - Throws: ``BackupFailure`` of kind `notAuthenticated` where the confirmation is missing or wrong or the caller is
-    ///   a token, `unsupported` where the user's realm has no passwords.
+    /// - Throws: ``BackupFailure`` of kind `notAuthenticated` where the confirmation is missing or wrong or the caller
+    ///   is a token, `unsupported` where the user's realm has no passwords.
     package func changePassword(
         of id: AuthID, to password: String, confirmation: String?, by caller: Identity
     ) async throws {

@@ -25,6 +25,7 @@ package final class RunningTask: Sendable {
         var status: String?
         var isScheduled = false
         var isStopped = false
+        var isWithdrawn = false
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
     private let state = Mutex(State())
@@ -53,8 +54,8 @@ package final class RunningTask: Sendable {
         if isAborted { throw BackupFailure(.cancelled, TaskStatus.aborted) }
     }
 
-    /// Has `handler` called when the task is aborted, at once where it was already; not after the task has ended. It must
-    /// not block.
+    /// Has `handler` called when the task is aborted, at once where it was already; not after the task has ended. It
+    /// must not block.
     package func onAbort(_ handler: @escaping @Sendable () -> Void) {
         let isAborted = state.withLock { state in
             if !state.isAborted, state.status == nil { state.abortHandlers.append(handler) }
@@ -76,6 +77,22 @@ package final class RunningTask: Sendable {
         }
         if mustSchedule { schedule(self) }
     }
+
+    /// Takes the task back, as if it had never been: no log, no entry in the list. For work that turns out to be
+    /// refused before it began.
+    package func withdraw() {
+        let mustSchedule = state.withLock { state in
+            guard state.status == nil else { return false }
+            state.status = TaskStatus.unknown
+            state.isWithdrawn = true
+            state.pending = []
+            state.abortHandlers = []
+            return Self.mustSchedule(&state)
+        }
+        if mustSchedule { schedule(self) }
+    }
+
+    var isWithdrawn: Bool { state.withLock { $0.isWithdrawn } }
 
     /// Asks the task to end. What it does about it is its own affair.
     func abort() {
@@ -123,6 +140,8 @@ package final class RunningTask: Sendable {
         case write([UInt8])
         /// Nothing is left to write, and the task has ended so.
         case close(status: String)
+        /// The task was withdrawn: nothing of it stays.
+        case discard
         /// Nothing to do until the next call of `schedule`.
         case rest
     }
@@ -133,7 +152,9 @@ package final class RunningTask: Sendable {
                 defer { state.pending = [] }
                 return .write(state.pending)
             }
-            if let status = state.status, !state.isStopped { return .close(status: status) }
+            if let status = state.status, !state.isStopped {
+                return state.isWithdrawn ? .discard : .close(status: status)
+            }
             state.isScheduled = false
             return .rest
         }

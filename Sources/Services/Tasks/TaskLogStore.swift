@@ -14,7 +14,8 @@ struct TaskLogStore: Sendable {
     /// Where the log of a task is. A name that no file may have is cut; its numbers, which come first, keep it unique.
     func path(of upid: UPID) -> String {
         let text = upid.description
-        let name = text.utf8.count <= Self.maxFileNameLength
+        let name =
+            text.utf8.count <= Self.maxFileNameLength
             ? text : String(decoding: text.utf8.prefix(Self.maxFileNameLength - 1), as: UTF8.self) + "~"
         return "\(folder)/\(upid.logFolder)/\(name)"
     }
@@ -30,7 +31,9 @@ struct TaskLogStore: Sendable {
         let length = try file.byteCount()
         let reader = try OpenFile(path(of: upid))
         let isBroken = length > 0 ? try reader.read(at: length - 1, count: 1) != [UInt8(ascii: "\n")] : false
-        try file.write((isBroken ? [UInt8(ascii: "\n")] : []) + TaskLogLine.encode(TaskStatus.lastLine(status), at: now), at: length)
+        try file.write(
+            (isBroken ? [UInt8(ascii: "\n")] : []) + TaskLogLine.encode(TaskStatus.lastLine(status), at: now),
+            at: length)
     }
 
     func remove(_ upid: UPID) throws(SystemError) { try FileSystem.removeFile(path(of: upid)) }

@@ -78,9 +78,10 @@ package final class TaskRegistry: Sendable {
         let shortID = id.map { String(decoding: $0.utf8.prefix(Self.maxWorkerIDLength), as: UTF8.self) }
         let task = state.withLock { state in
             defer { state.nextID += 1 }
-            guard let upid = UPID(
-                node: process.node, pid: process.pid, processStart: process.startTime, taskID: state.nextID,
-                startTime: min(max(0, now), 0xffff_ffff), workerType: workerType, workerID: shortID, authID: owner)
+            guard
+                let upid = UPID(
+                    node: process.node, pid: process.pid, processStart: process.startTime, taskID: state.nextID,
+                    startTime: min(max(0, now), 0xffff_ffff), workerType: workerType, workerID: shortID, authID: owner)
             else { preconditionFailure("worker types are words of the program, and the other parts are checked") }
             let task = RunningTask(upid: upid, time: time) { [weak self] in self?.schedule($0) }
             state.running[upid] = task
@@ -110,7 +111,7 @@ package final class TaskRegistry: Sendable {
 
     package func running(_ upid: UPID) -> RunningTask? { state.withLock { $0.running[upid] } }
 
-    var runningTasks: [RunningTask] { state.withLock { Array($0.running.values) } }
+    var runningTasks: [RunningTask] { state.withLock { Array($0.running.values) }.filter { !$0.isWithdrawn } }
 
     /// Asks a task to end; it does so in its own time.
     ///
@@ -158,11 +159,27 @@ package final class TaskRegistry: Sendable {
             case .rest: return
             case .write(let bytes): append(bytes, to: upid)
             case .close(let status):
-                files.withLock { $0[upid] = nil }
                 store(upid, endTime: time.seconds, status: status)
-                state.withLock { $0.running[upid] = nil }
-                task.markStopped()
+                end(task)
+            case .discard:
+                discard(upid)
+                end(task)
             }
+        }
+    }
+
+    private func end(_ task: RunningTask) {
+        files.withLock { $0[task.upid] = nil }
+        state.withLock { $0.running[task.upid] = nil }
+        task.markStopped()
+    }
+
+    private func discard(_ upid: UPID) {
+        do {
+            try database.write { try $0.removeTask(upid.description) }
+            try logs.remove(upid)
+        } catch {
+            log.error("a withdrawn task stays listed", metadata: ["task": "\(upid)", "reason": "\(error)"])
         }
     }
 

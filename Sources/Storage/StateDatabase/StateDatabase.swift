@@ -51,8 +51,11 @@ package final class StateDatabase: Sendable {
     }
 
     /// Reads one consistent state without holding a thread meanwhile.
-    package func read<Value: Sendable>(_ body: @escaping @Sendable (StateReader) throws -> Value) async throws -> Value {
-        do { return try await pool.read { try body(StateReader($0)) } } catch { throw Self.translated(error, "cannot be read") }
+    package func read<Value: Sendable>(_ body: @escaping @Sendable (StateReader) throws -> Value) async throws -> Value
+    {
+        do { return try await pool.read { try body(StateReader($0)) } } catch {
+            throw Self.translated(error, "cannot be read")
+        }
     }
 
     /// Runs one transaction without holding a thread meanwhile.

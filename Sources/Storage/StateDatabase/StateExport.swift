@@ -62,7 +62,9 @@ extension StateDatabase {
             for entry in acl { try state.put(entry) }
             for (section, entry) in config { try state.put(entry, in: section) }
             for name in Self.secretFiles {
-                if let text = document["secrets"]?[name]?.stringValue { try folder.replace(name, with: Array(text.utf8)) }
+                if let text = document["secrets"]?[name]?.stringValue {
+                    try folder.replace(name, with: Array(text.utf8))
+                }
             }
         }
     }
@@ -72,7 +74,8 @@ extension StateDatabase {
             document["format"]?.stringValue == exportFormat, let version = document["version"]?.intValue
         else { throw notAnExport("its head is missing") }
         guard version == exportVersion else {
-            throw BackupFailure(.unsupported, "The exported state has version \(version); this program reads \(exportVersion)")
+            throw BackupFailure(
+                .unsupported, "The exported state has version \(version); this program reads \(exportVersion)")
         }
         return document
     }

@@ -40,7 +40,8 @@ package class StateReader {
     /// The entries of a section in order of creation.
     package func entries(_ section: ConfigSection) throws -> [ConfigEntry] {
         try Row.fetchAll(
-            database, sql: "SELECT id, properties FROM config WHERE section = ? ORDER BY number", arguments: [section.name]
+            database, sql: "SELECT id, properties FROM config WHERE section = ? ORDER BY number",
+            arguments: [section.name]
         ).map { try Self.entry($0, section) }
     }
 
@@ -54,7 +55,8 @@ package class StateReader {
     private static func entry(_ row: Row, _ section: ConfigSection) throws -> ConfigEntry {
         let id: String = row["id"]
         guard case .object(let properties)? = try? JSONValue(parsing: row["properties"] as String) else {
-            throw BackupFailure(.corruptData, "Entry \(id) of section \(section.name) of the state database is no JSON object")
+            throw BackupFailure(
+                .corruptData, "Entry \(id) of section \(section.name) of the state database is no JSON object")
         }
         return ConfigEntry(id: id, properties: properties)
     }

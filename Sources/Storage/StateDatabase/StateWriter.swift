@@ -11,7 +11,8 @@ package final class StateWriter: StateReader {
         guard let digest else { return }
         guard try digest == self.digest(of: section) else {
             throw BackupFailure(
-                .invalidInput, "The configuration was modified meanwhile (its digest is another one); read it again and retry")
+                .invalidInput,
+                "The configuration was modified meanwhile (its digest is another one); read it again and retry")
         }
     }
 
@@ -26,7 +27,8 @@ package final class StateWriter: StateReader {
                     email = excluded.email, password_hash = excluded.password_hash
                 """,
             arguments: [
-                user.id.description, user.comment, user.isEnabled, user.expire, user.firstName, user.lastName, user.email,
+                user.id.description, user.comment, user.isEnabled, user.expire, user.firstName, user.lastName,
+                user.email,
                 user.passwordHash,
             ])
     }

@@ -58,7 +58,8 @@ extension StateReader {
 
     /// Tasks without an end: those that run, or ran when the server died.
     package func unfinishedTasks() throws -> [TaskRecord] {
-        try Row.fetchAll(database, sql: "SELECT * FROM tasks WHERE end_time IS NULL ORDER BY number").map(TaskRecord.init)
+        try Row.fetchAll(database, sql: "SELECT * FROM tasks WHERE end_time IS NULL ORDER BY number").map(
+            TaskRecord.init)
     }
 
     /// The oldest ended tasks beyond the newest `count`.

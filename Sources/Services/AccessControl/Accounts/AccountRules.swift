@@ -9,7 +9,8 @@ enum AccountRules {
     static func checkNewPassword(_ password: String) throws {
         guard passwordLength.contains(password.count), isPrintable(password) else {
             throw BackupFailure(
-                .invalidInput, "A password has \(passwordLength.lowerBound) to \(passwordLength.upperBound) characters and no control characters")
+                .invalidInput,
+                "A password has \(passwordLength.lowerBound) to \(passwordLength.upperBound) printable characters")
         }
     }
 

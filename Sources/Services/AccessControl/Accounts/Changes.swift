@@ -58,7 +58,8 @@ package struct UserChange: Sendable {
     package var email: Change<String>
 
     package init(
-        isEnabled: Bool? = nil, expire: Int64? = nil, comment: Change<String> = .keep, firstName: Change<String> = .keep,
+        isEnabled: Bool? = nil, expire: Int64? = nil, comment: Change<String> = .keep,
+        firstName: Change<String> = .keep,
         lastName: Change<String> = .keep, email: Change<String> = .keep
     ) {
         self.isEnabled = isEnabled

@@ -18,15 +18,16 @@ enum Percent {
         return String(decoding: result, as: UTF8.self)
     }
 
-    /// The text behind `%XX` sequences; a percent sign without two digits stands for itself. Nil where the result is not
-    /// UTF-8.
+    /// The text behind `%XX` sequences; a percent sign without two digits stands for itself. Nil where the result is
+    /// not UTF-8.
     static func decode(_ text: some StringProtocol) -> String? {
         let input = Array(text.utf8)
         var result: [UInt8] = []
         var index = 0
         while index < input.count {
             if input[index] == UInt8(ascii: "%"), index + 2 < input.count,
-                let byte = Hex.decode(String(decoding: input[index + 1...index + 2], as: UTF8.self), allowUppercase: true)
+                let byte = Hex.decode(
+                    String(decoding: input[index + 1...index + 2], as: UTF8.self), allowUppercase: true)
             {
                 result += byte
                 index += 3

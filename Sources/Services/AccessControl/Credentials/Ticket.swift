@@ -2,7 +2,7 @@ import BackupFormats
 
 /// A signed statement of this server: `<prefix>:<data>:<time>::<signature>`. (Spec: rest D.3.)
 ///
-/// The data of a login ticket is the user's id. Time is in Unix seconds, as upper-case hexadecimal of at least 8 digits.
+/// The data of a login ticket is the user's id. The time is in Unix seconds, at least 8 upper-case hexadecimal digits.
 /// The signature covers everything before the two colons, as it stands.
 struct Ticket: Sendable {
     static let loginPrefix = "PBS"
@@ -33,7 +33,8 @@ struct Ticket: Sendable {
         }
         let head = text[..<colons.lowerBound]
         let parts = head.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 3, let prefix = Percent.decode(parts[0]), let data = Percent.decode(parts[1]), !data.isEmpty
+        guard parts.count == 3, let prefix = Percent.decode(parts[0]), let data = Percent.decode(parts[1]),
+            !data.isEmpty
         else { throw CredentialFault("ticket without data") }
         guard let time = Self.time(parts[2]) else { throw CredentialFault("ticket with malformed timestamp") }
         guard let signature = UnpaddedBase64.decode(text[colons.upperBound...]) else {
@@ -79,7 +80,8 @@ struct Ticket: Sendable {
 
     /// Reads 8 to 16 hexadecimal digits.
     static func time(_ text: some StringProtocol) -> Int64? {
-        guard (8...16).contains(text.utf8.count), text.utf8.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) else {
+        guard (8...16).contains(text.utf8.count), text.utf8.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit })
+        else {
             return nil
         }
         return Int64(text, radix: 16)

@@ -36,7 +36,8 @@ struct TicketKeys: Sendable {
         } else if let key = try? _RSA.Signing.PrivateKey(pemRepresentation: pem) {
             signer = .rsa(key)
         } else {
-            throw BackupFailure(.corruptData, "\(Self.privateFile) in the state folder is no Ed25519 or RSA private key")
+            throw BackupFailure(
+                .corruptData, "\(Self.privateFile) in the state folder is no Ed25519 or RSA private key")
         }
     }
 

@@ -75,6 +75,7 @@ package struct HeldPrivileges: Hashable, Sendable {
 
     func intersection(_ other: HeldPrivileges) -> HeldPrivileges {
         HeldPrivileges(
-            privileges: privileges.intersection(other.privileges), propagated: propagated.intersection(other.propagated))
+            privileges: privileges.intersection(other.privileges), propagated: propagated.intersection(other.propagated)
+        )
     }
 }

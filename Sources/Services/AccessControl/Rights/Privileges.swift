@@ -37,7 +37,8 @@ package struct Privileges: OptionSet, Hashable, Sendable {
     /// The names in the API, in the order of the bits.
     package static let allNames = [
         "Sys.Audit", "Sys.Modify", "Sys.PowerManagement", "Datastore.Audit", "Datastore.Allocate", "Datastore.Modify",
-        "Datastore.Read", "Datastore.Verify", "Datastore.Backup", "Datastore.Prune", "Permissions.Modify", "Remote.Audit",
+        "Datastore.Read", "Datastore.Verify", "Datastore.Backup", "Datastore.Prune", "Permissions.Modify",
+        "Remote.Audit",
         "Remote.Modify", "Remote.Read", "Remote.DatastoreBackup", "Remote.DatastoreModify", "Remote.DatastorePrune",
         "Sys.Console", "Tape.Audit", "Tape.Modify", "Tape.Write", "Tape.Read", "Realm.Allocate",
     ]
