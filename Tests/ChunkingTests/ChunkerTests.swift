@@ -66,7 +66,8 @@ struct ChunkerTests {
         #expect(cuts(of: input, by: chunker) == [143_377, 405_521, 667_665, 929_809])
     }
 
-    @Test("does not care how the stream is sliced", arguments: [1, 63, 64, 65, 777, 16383, 16384, 128 << 10, 1_000_003])
+    @Test(
+        "does not care how the stream is sliced", arguments: [1, 63, 64, 65, 777, 16383, 16384, 128 << 10, 1_000_003])
     func slicing(_ slice: Int) throws {
         let input = GeneratedData.shactr("slicing", 400_000)
         let chunker = try #require(Chunker(averageSize: 65536))

@@ -12,7 +12,9 @@ struct OpenNodeTests {
     @Test("lists raw names of any bytes")
     func names() throws {
         try withFolder { _, folder in
-            let wanted: [[UInt8]] = [[0xff, 0xfe], Array("a\nb".utf8), Array("...".utf8), [UInt8](repeating: 76, count: 255)]
+            let wanted: [[UInt8]] = [
+                [0xff, 0xfe], Array("a\nb".utf8), Array("...".utf8), [UInt8](repeating: 76, count: 255),
+            ]
             for name in wanted { _ = try folder.makeFile(name) }
             let found = try folder.names(limit: 10)
             #expect(Set(found) == Set(wanted))
@@ -81,7 +83,9 @@ struct PosixACLTests {
         #expect(sorted[4].id == 4_000_000_000)
     }
 
-    @Test("is refused when it is something else", arguments: [[], [2, 0, 0], [1, 0, 0, 0], [2, 0, 0, 0, 1], [2, 0, 0, 0, 3, 0, 7, 0, 0, 0, 0, 0]] as [[UInt8]])
+    @Test(
+        "is refused when it is something else",
+        arguments: [[], [2, 0, 0], [1, 0, 0, 0], [2, 0, 0, 0, 1], [2, 0, 0, 0, 3, 0, 7, 0, 0, 0, 0, 0]] as [[UInt8]])
     func refused(_ value: [UInt8]) {
         #expect(PosixACL(parsing: value) == nil)
     }

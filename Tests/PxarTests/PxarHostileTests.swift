@@ -66,7 +66,10 @@ struct PxarHostileTests {
         arguments: ["", ".", "..", "a/b", "/", "a\0b", String(repeating: "x", count: 4097)])
     func names(_ name: String) {
         #expect(throws: FormatError.self) {
-            try decode(Archive.withRoot { $0.name(name); $0.entry(0o010644) })
+            try decode(
+                Archive.withRoot {
+                    $0.name(name); $0.entry(0o010644)
+                })
         }
     }
 
@@ -99,22 +102,54 @@ struct PxarHostileTests {
             { $0.entry(0o100644) },
             { $0.item(.payload) },
             { $0.words(.formatVersion, 2) },
-            { $0.name("a"); $0.name("b") },
-            { $0.name("a"); $0.item(.payload) },
-            { $0.name("a"); $0.entry(0o100644) },
-            { $0.name("a"); $0.entry(0o100644); $0.entry(0o100644); $0.item(.payload) },
-            { $0.name("a"); $0.entry(0o040755); $0.item(.payload) },
-            { $0.name("a"); $0.entry(0o100644); $0.item(.symlink, [65, 0]) },
-            { $0.name("a"); $0.entry(0o120777); $0.words(.device, 1, 2) },
-            { $0.name("a"); $0.entry(0o060600); $0.words(.device, 1 << 40, 2) },
-            { $0.name("a"); $0.entry(0o170000) },
-            { $0.name("a"); $0.entry(0o010644, nanoseconds: 1_000_000_000) },
-            { $0.name("a"); $0.entry(0o100644); $0.words(.payloadReference, 16, 0) },
-            { $0.name("a"); $0.entry(0o010644); $0.words(.aclGroupObject, 5); $0.words(.aclGroupObject, 5) },
-            { $0.name("a"); $0.entry(0o010644); $0.words(.aclUser, 5, 8) },
-            { $0.name("a"); $0.entry(0o010644); $0.item(.xattr, Array("user.a".utf8)) },
-            { $0.name("a"); $0.entry(0o010644); $0.item(.xattr, [0, 1]) },
-            { $0.name("a"); $0.entry(0o120777); $0.item(.symlink, [65, 0, 66, 0]) },
+            {
+                $0.name("a"); $0.name("b")
+            },
+            {
+                $0.name("a"); $0.item(.payload)
+            },
+            {
+                $0.name("a"); $0.entry(0o100644)
+            },
+            {
+                $0.name("a"); $0.entry(0o100644); $0.entry(0o100644); $0.item(.payload)
+            },
+            {
+                $0.name("a"); $0.entry(0o040755); $0.item(.payload)
+            },
+            {
+                $0.name("a"); $0.entry(0o100644); $0.item(.symlink, [65, 0])
+            },
+            {
+                $0.name("a"); $0.entry(0o120777); $0.words(.device, 1, 2)
+            },
+            {
+                $0.name("a"); $0.entry(0o060600); $0.words(.device, 1 << 40, 2)
+            },
+            {
+                $0.name("a"); $0.entry(0o170000)
+            },
+            {
+                $0.name("a"); $0.entry(0o010644, nanoseconds: 1_000_000_000)
+            },
+            {
+                $0.name("a"); $0.entry(0o100644); $0.words(.payloadReference, 16, 0)
+            },
+            {
+                $0.name("a"); $0.entry(0o010644); $0.words(.aclGroupObject, 5); $0.words(.aclGroupObject, 5)
+            },
+            {
+                $0.name("a"); $0.entry(0o010644); $0.words(.aclUser, 5, 8)
+            },
+            {
+                $0.name("a"); $0.entry(0o010644); $0.item(.xattr, Array("user.a".utf8))
+            },
+            {
+                $0.name("a"); $0.entry(0o010644); $0.item(.xattr, [0, 1])
+            },
+            {
+                $0.name("a"); $0.entry(0o120777); $0.item(.symlink, [65, 0, 66, 0])
+            },
             { $0.goodbye() },
         ]
         for (index, body) in wrong.enumerated() {

@@ -105,7 +105,10 @@ func paths(of steps: [Step]) -> [String] {
     for step in steps {
         switch step {
         case .entry(let entry):
-            result.append("/" + (folders + [entry.name]).dropFirst().map { String(decoding: $0, as: UTF8.self) }.joined(separator: "/"))
+            result.append(
+                "/"
+                    + (folders + [entry.name]).dropFirst().map { String(decoding: $0, as: UTF8.self) }.joined(
+                        separator: "/"))
             if case .directory = entry.content { folders.append(entry.name) }
         case .directoryEnd: folders.removeLast()
         default: break

@@ -72,3 +72,15 @@ extension [UInt8] {
         Swift.withUnsafeBytes(of: header) { append(contentsOf: $0) }
     }
 }
+
+/// The payload stream of a split archive: a start marker, then contents, each behind a header, then a tail marker.
+///
+/// Between them may be anything: only what the metadata stream refers to counts.
+package enum PxarPayload {
+    /// Whether `bytes` are the header of a content of `contentSize` bytes.
+    package static func isHeader(_ bytes: [UInt8], contentSize: UInt64) -> Bool {
+        guard bytes.count == PxarLimits.headerSize, contentSize <= UInt64(Int64.max) else { return false }
+        return bytes.word(0) == PxarItemType.payload.rawValue
+            && bytes.word(8) == contentSize + UInt64(PxarLimits.headerSize)
+    }
+}

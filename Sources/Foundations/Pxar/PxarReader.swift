@@ -124,17 +124,19 @@ extension PxarReader {
         guard bytes.word(0) == PxarItemType.goodbye.rawValue, bytes.word(8) == size else {
             throw FormatError.invalid("a folder's table has another header", offset: Int(clamping: tableStart))
         }
-        return try stride(from: PxarLimits.headerSize, to: bytes.count - GoodbyeItem.byteCount, by: GoodbyeItem.byteCount)
-            .map { offset in
-                let (distance, length) = (bytes.word(offset + 8), bytes.word(offset + 16))
-                guard distance <= tableStart - start, distance > 0 else {
-                    throw FormatError.invalid("a table leads out of its folder", offset: Int(clamping: tableStart))
-                }
-                let position = tableStart - distance
-                // In a split archive the size of a file may count bytes that are elsewhere.
-                let end = length > tableStart - position ? tableStart : position + length
-                return TableItem(hash: bytes.word(offset), position: position, end: end)
+        return try stride(
+            from: PxarLimits.headerSize, to: bytes.count - GoodbyeItem.byteCount, by: GoodbyeItem.byteCount
+        )
+        .map { offset in
+            let (distance, length) = (bytes.word(offset + 8), bytes.word(offset + 16))
+            guard distance <= tableStart - start, distance > 0 else {
+                throw FormatError.invalid("a table leads out of its folder", offset: Int(clamping: tableStart))
             }
+            let position = tableStart - distance
+            // In a split archive the size of a file may count bytes that are elsewhere.
+            let end = length > tableStart - position ? tableStart : position + length
+            return TableItem(hash: bytes.word(offset), position: position, end: end)
+        }
     }
 
     private func node(_ item: TableItem) async throws -> Node {

@@ -47,6 +47,8 @@ struct PathPatternTests {
     func stars() throws {
         let name = String(repeating: "a", count: 250)
         #expect(try !matches(String(repeating: "a*", count: 100) + "b", name))
-        #expect(try !matches(String(repeating: "**/a/", count: 50) + "b", Array(repeating: "a", count: 200).joined(separator: "/")))
+        #expect(
+            try !matches(
+                String(repeating: "**/a/", count: 50) + "b", Array(repeating: "a", count: 200).joined(separator: "/")))
     }
 }

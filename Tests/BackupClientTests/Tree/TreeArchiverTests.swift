@@ -9,7 +9,8 @@ struct TreeArchiverTests {
     @Test("leaves out what patterns name, and lets in what later ones do")
     func excludes() throws {
         try withFolder { path in
-            try shell("cd \(path); mkdir -p sub/deep keep out; touch a.o sub/b.o sub/deep/c.o keep/d.o out/e sub/deep/only x")
+            try shell(
+                "cd \(path); mkdir -p sub/deep keep out; touch a.o sub/b.o sub/deep/c.o keep/d.o out/e sub/deep/only x")
             try write("# comment\n\n  \nonly\n!b.o\n[broken\n", to: path + "/sub/.pxarexclude")
             var options = TreeArchiveOptions()
             options.excludes = ["*.o", "!/keep/*", "/out/"]

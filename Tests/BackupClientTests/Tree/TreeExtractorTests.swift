@@ -168,7 +168,13 @@ struct TreeExtractorTests {
             try $0.folder("var") { try $0.file("hosts", [5]) }
         }
         let cases: [([String], [String])] = [
-            ([], ["etc", "etc/hosts", "etc/passwd", "etc/passwd2", "etc/ssh", "etc/ssh/key", "etc/ssh/key.bak", "var", "var/hosts"]),
+            (
+                [],
+                [
+                    "etc", "etc/hosts", "etc/passwd", "etc/passwd2", "etc/ssh", "etc/ssh/key", "etc/ssh/key.bak", "var",
+                    "var/hosts",
+                ]
+            ),
             (["/etc/ssh"], ["etc", "etc/ssh", "etc/ssh/key", "etc/ssh/key.bak"]),
             (["hosts"], ["etc", "etc/hosts", "var", "var/hosts"]),
             (["/etc", "!*.bak", "!passwd*"], ["etc", "etc/hosts", "etc/ssh", "etc/ssh/key"]),
@@ -239,6 +245,48 @@ struct TreeExtractorTests {
             #expect(warnings.count == 2)
             let file = try OpenNode(folderAt: path + "/out").open(Array("f".utf8), .reading)
             #expect(try file.xattrNames().isEmpty)
+        }
+    }
+
+    @Test("takes the contents of a split archive from its payload")
+    func split() throws {
+        struct Payload: TreePayload {
+            var bytes: [UInt8]
+            var size: UInt64 { UInt64(bytes.count) }
+            func read(at offset: UInt64, count: Int) -> [UInt8] { Array(bytes[Int(offset)..<Int(offset) + count]) }
+        }
+        var metadata: [UInt8] = []
+        var payload: [UInt8] = []
+        func item(_ output: inout [UInt8], _ type: PxarItemType, _ words: UInt64..., content: [UInt8] = []) {
+            output.appendLittleEndian(type.rawValue)
+            output.appendLittleEndian(UInt64(16 + words.count * 8 + content.count))
+            for word in words { output.appendLittleEndian(word) }
+            output += content
+        }
+        let owner = UInt64(ProcessInformation.groupID) << 32 | UInt64(ProcessInformation.userID)
+        item(&payload, .payloadStartMarker)
+        item(&payload, .payload, content: Array("hi".utf8))
+        item(&payload, .payloadTailMarker)
+        item(&metadata, .formatVersion, 2)
+        item(&metadata, .entry, 0o040755, 0, owner, 1, 0)
+        item(&metadata, .fileName, content: [102, 0])
+        item(&metadata, .entry, 0o100644, 0, owner, 2, 0)
+        item(&metadata, .payloadReference, 16, 2)
+        item(&metadata, .goodbye, 0xef5e_ed5b_753e_1555, 0, 40)
+        try withFolder { path in
+            func restore(_ payload: (any TreePayload)?, _ name: String) throws {
+                let extractor = try TreeExtractor(into: path + name, payload: payload) { _ in }
+                try metadata.withUnsafeBytes { try extractor.push($0) }
+                _ = try extractor.finish()
+            }
+            try restore(Payload(bytes: payload), "/good")
+            #expect(try FileSystem.read(path + "/good/f", limit: 10) == Array("hi".utf8))
+            let alone = #expect(throws: BackupFailure.self) { try restore(nil, "/alone") }
+            #expect(kind(alone) == .unsupported)
+            for broken in [[], Array(payload.prefix(33)), payload.map { $0 ^ 1 }] {
+                let failure = #expect(throws: BackupFailure.self) { try restore(Payload(bytes: broken), "/bad") }
+                #expect(kind(failure) == .corruptData)
+            }
         }
     }
 

@@ -47,7 +47,9 @@ func withRecordedTree<Value>(_ body: (String) throws -> Value) throws -> Value {
         try socket.setModified(seconds: 1_700_003_000, nanoseconds: 649_649)
         try special.setModified(seconds: 1_700_002_000, nanoseconds: 737_737)
         let flags = try root.open(Array("flags".utf8), .folder)
-        for (name, bits) in [("append", 0x20), ("immutable", 0x10), ("noatime", 0x80), ("nodump", 0x40)] as [(String, UInt32)] {
+        for (name, bits) in [("append", 0x20), ("immutable", 0x10), ("noatime", 0x80), ("nodump", 0x40)]
+            as [(String, UInt32)]
+        {
             let file = try flags.open(Array(name.utf8), .reading)
             try file.setFlags((file.flags() ?? 0) | bits)
         }
@@ -104,7 +106,9 @@ func listing(_ bytes: [UInt8]) throws -> [String] {
             switch event {
             case .entry(let entry):
                 let name = String(decoding: entry.name, as: UTF8.self)
-                guard entry.content == .directory else { result.append((names + [name]).joined(separator: "/")); continue }
+                guard entry.content == .directory else {
+                    result.append((names + [name]).joined(separator: "/")); continue
+                }
                 if !entry.name.isEmpty {
                     names.append(name)
                     result.append(names.joined(separator: "/") + "/")

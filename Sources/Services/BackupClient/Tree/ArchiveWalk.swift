@@ -212,7 +212,8 @@ final class ArchiveWalk {
         try output.take(&items)
         try copy(file, size: info.byteCount, &encoder)
         if info.linkCount > 1 {
-            links[info.identity] = LinkTarget(position: position, path: Array(path.joined(separator: [UInt8(ascii: "/")])))
+            links[info.identity] = LinkTarget(
+                position: position, path: Array(path.joined(separator: [UInt8(ascii: "/")])))
         }
         try catalog?.add(name, metadata.stat, size: info.byteCount)
     }

@@ -35,6 +35,7 @@ final class ExtractWalk {
     private let warn: (TreeWarning) -> Void
     private let root: OpenNode
     private let rootIsOld: Bool
+    private let payload: (any TreePayload)?
 
     private var levels: [Level] = []
     private var path: [[UInt8]] = []
@@ -48,12 +49,13 @@ final class ExtractWalk {
 
     init(
         root: OpenNode, rootPath: String, isNew: Bool, options: TreeExtractOptions, patterns: [PathPattern],
-        warn: @escaping (TreeWarning) -> Void
+        payload: (any TreePayload)?, warn: @escaping (TreeWarning) -> Void
     ) {
         self.root = root
         self.rootPath = rootPath
         self.options = options
         self.patterns = patterns
+        self.payload = payload
         self.warn = warn
         rootIsOld = !isNew
         restorer = MetadataRestorer(options: options)
@@ -129,6 +131,11 @@ final class ExtractWalk {
             file = selected ? try beginFile(entry) : nil
             return
         }
+        if case .fileReference(let offset, let size) = entry.content {
+            if selected { try copyPayload(entry, from: offset, size: size) }
+            path.removeLast()
+            return
+        }
         defer { path.removeLast() }
         guard selected else { return }
         switch entry.content {
@@ -149,10 +156,7 @@ final class ExtractWalk {
             }
         case .hardLink(let distance, let target):
             try makeHardLink(entry, target: target, position: entry.position - distance)
-        case .fileReference:
-            throw BackupFailure(
-                .unsupported, "The content of \(display) is in another archive: a split archive cannot be restored alone")
-        case .file, .directory:
+        case .file, .fileReference, .directory:
             break
         }
     }
@@ -224,6 +228,33 @@ extension ExtractWalk {
         return File(
             metadata: entry.metadata, inheritsACL: levels[levels.count - 1].isOld, content: SparseFile(node))
     }
+
+    /// Restores a file of a split archive.
+    private func copyPayload(_ entry: PxarEntry, from offset: UInt64, size: UInt64) throws {
+        guard let payload else {
+            throw BackupFailure(
+                .unsupported, "The content of \(display) is in another archive",
+                hints: ["A split archive is restored from its .mpxar and .ppxar together."])
+        }
+        let header = UInt64(PxarLimits.headerSize)
+        guard offset <= payload.size, payload.size - offset >= header, payload.size - offset - header >= size,
+            try PxarPayload.isHeader(payload.read(at: offset, count: PxarLimits.headerSize), contentSize: size)
+        else {
+            throw BackupFailure(.corruptData, "The payload archive does not hold the content of \(display)")
+        }
+        file = try beginFile(entry)
+        var done: UInt64 = 0
+        while done < size {
+            let piece = try payload.read(
+                at: offset + header + done, count: Int(min(size - done, UInt64(Self.payloadPieceSize))))
+            guard !piece.isEmpty else { throw BackupFailure(.corruptData, "The payload archive ends in \(display)") }
+            try piece.withUnsafeBytes { try content($0) }
+            done += UInt64(piece.count)
+        }
+        try endFile()
+    }
+
+    private static let payloadPieceSize = 1 << 20
 
     private var pathHash: UInt64 { PxarNameHash.hash(path.joined(separator: [UInt8(ascii: "/")])) }
 

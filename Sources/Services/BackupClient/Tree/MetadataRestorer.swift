@@ -126,7 +126,8 @@ struct MetadataRestorer {
         if late.linuxFlags != 0 {
             problems += attempt { () throws(SystemError) in try node.setFlags((node.flags() ?? 0) | late.linuxFlags) }
         }
-        let fat = (flags.contains(.fatHidden) ? 2 : 0) | (flags.contains(.fatSystem) ? 4 : 0)
+        let fat =
+            (flags.contains(.fatHidden) ? 2 : 0) | (flags.contains(.fatSystem) ? 4 : 0)
             | (flags.contains(.fatArchive) ? 32 : 0) as UInt32
         if fat != 0, NodeMetadata.isFAT(node) {
             problems += attempt { () throws(SystemError) in try node.setFATAttributes(fat) }

@@ -76,7 +76,9 @@ enum NodeMetadata {
         acl.users = named(list, .user)
         acl.groups = named(list, .group)
         // With a mask the mode's group bits hold the mask, so that the group's own need a place.
-        if list.permissions(of: .mask) != nil { acl.groupObject = list.permissions(of: .groupObject).map { UInt64($0) } }
+        if list.permissions(of: .mask) != nil {
+            acl.groupObject = list.permissions(of: .groupObject).map { UInt64($0) }
+        }
     }
 
     private static func addDefault(_ list: PosixACL, to acl: inout PxarACL) {

@@ -105,7 +105,9 @@ extension PathPattern {
             case UInt8(ascii: "?"):
                 tokens.append(.any)
             case UInt8(ascii: "["):
-                guard let (set, end) = set(name, from: place + 1) else { throw failure(pattern, "has a set without end") }
+                guard let (set, end) = set(name, from: place + 1) else {
+                    throw failure(pattern, "has a set without end")
+                }
                 tokens.append(set)
                 place = end
             case backslash:

@@ -2,7 +2,18 @@ import BackupFormats
 import Platform
 import Pxar
 
-/// Restores an archive of version 1 into a folder, from its bytes as they come.
+/// The payload stream of a split archive (`.ppxar`), for the contents that the metadata stream refers to.
+package protocol TreePayload {
+    /// Bytes of the stream.
+    var size: UInt64 { get }
+
+    /// The `count` bytes from `offset`, which lie inside ``size``. May block.
+    func read(at offset: UInt64, count: Int) throws -> [UInt8]
+}
+
+/// Restores an archive into a folder, from its bytes as they come.
+///
+/// Takes a version 1 archive, or the metadata stream of a split archive whose payload is at hand.
 ///
 /// Every name is opened or made inside the folder that was opened for the one
 /// before it, and never through a link: what an archive or anybody else has put
@@ -16,10 +27,11 @@ package final class TreeExtractor {
 
     /// Opens the folder at `path`, or makes it. One that is there must be empty, unless the options allow existing folders.
     ///
+    /// - Parameter payload: Needed for split archives only.
     /// - Throws: ``BackupFailure`` of kind `invalidInput` for a bad pattern, `conflict` where the folder is not empty,
     ///   or of the system's kind.
     package init(
-        into path: String, options: TreeExtractOptions = TreeExtractOptions(),
+        into path: String, options: TreeExtractOptions = TreeExtractOptions(), payload: (any TreePayload)? = nil,
         warn: @escaping (TreeWarning) -> Void
     ) throws {
         let patterns = try options.patterns.map { text throws(BackupFailure) in try PathPattern(text) }
@@ -33,7 +45,8 @@ package final class TreeExtractor {
                     hints: ["--allow-existing-dirs restores into it all the same."])
             }
             walk = ExtractWalk(
-                root: root, rootPath: path, isNew: isNew, options: options, patterns: patterns, warn: warn)
+                root: root, rootPath: path, isNew: isNew, options: options, patterns: patterns, payload: payload,
+                warn: warn)
         } catch let error as SystemError {
             throw error.failure("The folder \(path) cannot be restored into")
         }
