@@ -126,8 +126,8 @@ let programs: [Target] = [
     .executableTarget(
         name: "cairn",
         dependencies: [
-            "Commands", "Listener", "RESTAPI", "BackupServer", "AccessControl", "Tasks", "Datastore", "StateDatabase",
-            "BackupFormats", "Platform", argumentParser, lifecycle, unixSignals, logging,
+            "Commands", "Listener", "BackupHTTP2", "RESTAPI", "BackupServer", "AccessControl", "Tasks", "Datastore",
+            "StateDatabase", "BackupFormats", "Platform", argumentParser, lifecycle, unixSignals, logging,
         ],
         path: "Sources/Programs/cairn",
         swiftSettings: house),

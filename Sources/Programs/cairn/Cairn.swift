@@ -1,4 +1,5 @@
 import ArgumentParser
+import BackupFormats
 import Commands
 import Platform
 
@@ -6,7 +7,7 @@ import Platform
 struct Cairn: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cairn", abstract: "Backup server and client that speak the Proxmox Backup Server protocol.",
-        version: CairnVersion.text, subcommands: CairnCommands.all)
+        version: CairnVersion.text, subcommands: [Serve.self] + CairnCommands.all)
 
     static func main() async {
         MemoryTuning.keepBigBlocks()

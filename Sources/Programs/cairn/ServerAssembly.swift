@@ -1,0 +1,104 @@
+import AccessControl
+import BackupFormats
+import BackupServer
+import Datastore
+import Listener
+import Logging
+import Platform
+import RESTAPI
+import ServiceLifecycle
+import StateDatabase
+import Synchronization
+import Tasks
+import UnixSignals
+
+/// The server's parts, put together: the only place that knows all of them.
+struct ServerAssembly {
+    private let access: AccessControl
+    private let tasks: TaskRegistry
+    private let stores: DatastoreRegistry
+    private let sessions: SessionOpener
+    private let workers: WorkerPool
+    private let listener: Listener
+    private let logger: Logger
+
+    init(_ command: Serve) async throws {
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "cairn")
+        logger.logLevel = command.logLevel
+        self.logger = logger
+        let time = TimeSource.system
+
+        let database = try StateDatabase(folder: try StateFolder(path: command.state))
+        access = try AccessControl(
+            database: database, hashing: PasswordHasher(width: ProcessInformation.processorCount), time: time,
+            log: logger)
+        if let first = try await access.prepareFirstStart() { try Self.announce(first, by: access) }
+        tasks = try TaskRegistry(database: database, process: .current, time: time, log: logger)
+
+        workers = WorkerPool(
+            name: "work", width: 2 * ProcessInformation.processorCount + 2, queueLimit: Serve.waitingWork)
+        stores = try DatastoreRegistry(database: database, roots: command.datastoreRoot, logger: logger)
+        var settings = SessionSettings()
+        if let space = command.minimumFreeSpace {
+            settings.minFreeBytes = Int64(space) << 20
+            settings.minFreeFraction = 1
+        }
+        sessions = SessionOpener(tasks: tasks, workers: workers, settings: settings)
+
+        // The certificate can be read anew, so whoever shows its fingerprint asks the listener.
+        let door = LateListener()
+        let services = RESTServices(
+            access: access, tasks: tasks, stores: stores, content: ContentService(stores: stores, access: access),
+            maintenance: MaintenanceService(
+                stores: stores, access: access, tasks: tasks, workers: workers, time: time,
+                localOffset: LocalTime.offset),
+            sessions: sessions, workers: workers, time: time,
+            node: NodeDescription(
+                name: ProcessInformation.hostName, fingerprint: { door.fingerprint }, version: CairnVersion.text),
+            logger: logger)
+        listener = try Listener(
+            configuration: try command.listenerConfiguration(), handler: RESTServer(services: services), time: time,
+            logger: logger)
+        door.set(listener)
+    }
+
+    /// Serves until SIGTERM or SIGINT; then sessions get their time, tasks are closed, datastores are left in order.
+    func run() async throws {
+        let stores = stores
+        try await workers.run { stores.openAll() }
+        let address = try await listener.start()
+        let place = String(address.url.dropFirst("https://".count))
+        try access.publishLocalAdmin(
+            address: place, fingerprint: "\(address.fingerprint)", pid: ProcessInformation.id)
+        StandardStreams.print("listening on \(address.url) fingerprint \(address.fingerprint)\n")
+
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [.init(service: listener), .init(service: CertificateReload(listener: listener, logger: logger))],
+                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        defer { try? access.withdrawLocalAdmin() }
+        try await group.run()
+        await sessions.shutDown()
+        await tasks.shutDown()
+        try await workers.run { stores.closeAll() }
+    }
+
+    /// Shows the first password on a terminal, or tells where it stands. (Decision 9.)
+    private static func announce(_ first: FirstStart, by access: AccessControl) throws {
+        if StandardStreams.isTerminal(1) {
+            StandardStreams.print("first administrator: \(first.userID), password: \(first.password)\n")
+        } else {
+            let path = try access.writeInitialPassword(first)
+            StandardStreams.print("first administrator: \(first.userID), password in \(path)\n")
+        }
+    }
+}
+
+/// The listener, for those who are made before it.
+private final class LateListener: Sendable {
+    private let listener = Mutex<Listener?>(nil)
+
+    func set(_ value: Listener) { listener.withLock { $0 = value } }
+    var fingerprint: String { listener.withLock { $0 }.map { "\($0.fingerprint)" } ?? "" }
+}
