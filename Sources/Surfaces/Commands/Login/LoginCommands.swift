@@ -71,8 +71,3 @@ struct VersionCommand: AsyncParsableCommand {
         }
     }
 }
-
-/// The version of this program.
-package enum CairnVersion {
-    package static let text = "0.1.0"
-}
