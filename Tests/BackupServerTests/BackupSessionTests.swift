@@ -282,15 +282,25 @@ struct BackupSessionTests {
 
     @Test("does not begin on a disk that is almost full")
     func freeSpace() async throws {
-        let world = try SessionWorld {
-            $0.minFreeBytes = .max
-            $0.minFreeFraction = 1
-        }
+        let world = try SessionWorld(minimumFreeByteCount: .max)
         do {
             _ = try await world.backup()
             Issue.record("opened")
         } catch let failure as BackupFailure {
             #expect(failure.kind == .storageFull)
         }
+        #expect(try await world.statuses("backup") == [], "a session that never began is no task")
+    }
+
+    @Test("may write an archive twice; the one that is closed last counts")
+    func sameName() async throws {
+        let world = try SessionWorld()
+        let session = try await world.backup()
+        let chunks = Chunks.make(2)
+        #expect(try await session.must(.openDynamicIndex(name: "a.didx")).writerID == 1)
+        let file = try await session.archive("a.didx", chunks)
+        try await session.manifest([file])
+        #expect(try await session.call(.finish).text.contains("found open index writer '1' ('a.didx')"))
+        await session.transport.close()
     }
 }

@@ -34,7 +34,7 @@ final class SessionWorld: Sendable {
         }
     }
 
-    init(_ change: (inout SessionSettings) -> Void = { _ in }) throws {
+    init(minimumFreeByteCount: Int64? = nil, _ change: (inout SessionSettings) -> Void = { _ in }) throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "cairn-sessions-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         let failing = Failing()
@@ -42,6 +42,7 @@ final class SessionWorld: Sendable {
         var options = StoreOptions()
         options.syncLevel = .none
         options.makesPrefixFolders = false
+        options.minimumFreeByteCount = minimumFreeByteCount
         options.beforeStep = { try failing.check($0) }
         let path = folder.appending(path: "store").path
         try Datastore.create(name: Self.storeName, at: path, options: options)

@@ -60,10 +60,8 @@ package final class SessionOpener: Sendable {
         let task = tasks.start(
             request.isBenchmark ? "benchmark" : "backup", id: "\(request.datastore):\(group)", owner: grant.authID)
         do {
-            let settings = settings
             let stage = try await workers.run {
-                try Self.checkFreeSpace(of: datastore, settings)
-                return try datastore.beginSnapshot(
+                try datastore.beginSnapshot(
                     SnapshotRequest(
                         namespace: request.namespace, snapshot: request.snapshot, owner: grant.authID,
                         task: "\(task.upid)", isBenchmark: request.isBenchmark),
@@ -75,7 +73,7 @@ package final class SessionOpener: Sendable {
             table.add(session)
             return session
         } catch {
-            task.finish(.error("\(error)"))
+            task.withdraw()
             table.giveUp()
             throw error
         }
@@ -108,7 +106,7 @@ package final class SessionOpener: Sendable {
             table.add(session)
             return session
         } catch {
-            task.finish(.error("\(error)"))
+            task.withdraw()
             table.giveUp()
             throw error
         }
@@ -118,16 +116,5 @@ package final class SessionOpener: Sendable {
     /// be served meanwhile.
     package func shutDown(reason: String = "the server is being stopped") async {
         await table.shutDown(reason: reason)
-    }
-
-    private static func checkFreeSpace(of datastore: Datastore, _ settings: SessionSettings) throws {
-        let usage = try datastore.usage()
-        let wanted = min(settings.minFreeBytes, Int64(Double(usage.total) * settings.minFreeFraction))
-        guard usage.available >= wanted else {
-            throw BackupFailure(
-                .storageFull,
-                "datastore '\(datastore.name)' has only \(usage.available) bytes left; sessions need \(wanted)",
-                hints: ["Remove snapshots and run a garbage collection."])
-        }
     }
 }

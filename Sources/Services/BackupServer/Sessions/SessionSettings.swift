@@ -4,9 +4,6 @@ package struct SessionSettings: Sendable {
     package var imageLimit: UInt64 = 64 << 40
     /// How long the refusal of a chunk is held back, from its arrival. (Spec: protocol B.2.)
     package var refusalDelay: Duration = .seconds(3)
-    /// No session opens on a file system with less free space than this and than ``minFreeFraction``. (Decision 10.)
-    package var minFreeBytes: Int64 = 1 << 30
-    package var minFreeFraction = 0.01
     /// Sessions of both kinds at the same time.
     package var maxSessions = 1024
 
