@@ -107,9 +107,11 @@ struct CatalogTests {
         #expect(try CatalogReader(bytes).entries(at: 8).isEmpty)
     }
 
-    @Test("takes no name that a folder cannot hold", arguments: [
-        [], Array("a/b".utf8), [97, 0, 98], [UInt8](repeating: 97, count: 4096),
-    ] as [[UInt8]])
+    @Test(
+        "takes no name that a folder cannot hold",
+        arguments: [
+            [], Array("a/b".utf8), [97, 0, 98], [UInt8](repeating: 97, count: 4096),
+        ] as [[UInt8]])
     func names(_ name: [UInt8]) throws {
         var writer = CatalogWriter()
         #expect(throws: FormatError.self) { try writer.addSymlink(name) }
@@ -133,19 +135,21 @@ struct CatalogTests {
         return bytes
     }
 
-    @Test("is refused when a block is wrong", arguments: [
-        "00 00",  // a byte behind the last entry
-        "02 6c 01 61",  // one entry of two
-        "01 78 01 61",  // unknown type
-        "01 6c 00",  // empty name
-        "01 6c ff7f",  // a name longer than the block
-        "01 6c 8020",  // a name of 4096 bytes
-        "01 64 01 61 00",  // a folder inside itself
-        "01 64 01 61 04",  // a folder before the first block
-        "01 64 01 61 ffffffffffffffffff01",
-        "ffffffffffffffffff01",  // more entries than bytes
-        "",
-    ])
+    @Test(
+        "is refused when a block is wrong",
+        arguments: [
+            "00 00",  // a byte behind the last entry
+            "02 6c 01 61",  // one entry of two
+            "01 78 01 61",  // unknown type
+            "01 6c 00",  // empty name
+            "01 6c ff7f",  // a name longer than the block
+            "01 6c 8020",  // a name of 4096 bytes
+            "01 64 01 61 00",  // a folder inside itself
+            "01 64 01 61 04",  // a folder before the first block
+            "01 64 01 61 ffffffffffffffffff01",
+            "ffffffffffffffffff01",  // more entries than bytes
+            "",
+        ])
     func wrongBlocks(_ text: String) throws {
         #expect(throws: FormatError.self) {
             let catalog = try CatalogReader(Self.root(hex(text)))

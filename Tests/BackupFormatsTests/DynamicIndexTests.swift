@@ -25,7 +25,8 @@ struct DynamicIndexTests {
     func layout() throws {
         let file = try Self.small()
         #expect(
-            Array(file[0..<8]) == Array(ChunkDigest.of("Proxmox Backup dynamic sized chunk index v1.0").bytes.prefix(8)))
+            Array(file[0..<8]) == Array(ChunkDigest.of("Proxmox Backup dynamic sized chunk index v1.0").bytes.prefix(8))
+        )
         #expect(file[64..<4096].allSatisfy { $0 == 0 })
         #expect(file.count == 4096 + 3 * 40)
         #expect(Array(file[4096..<4104]) == hex("0a00000000000000"))
@@ -58,7 +59,8 @@ struct DynamicIndexTests {
             let index = try DynamicIndex(parsing: file)
             #expect(index.computedChecksum == index.header.checksum)
             let again = try DynamicIndex.encode(
-                (0..<index.count).map(index.entry(at:)), uuid: index.header.uuid, creationTime: index.header.creationTime)
+                (0..<index.count).map(index.entry(at:)), uuid: index.header.uuid,
+                creationTime: index.header.creationTime)
             #expect(again == file)
             for entry in 0..<index.count {
                 #expect(index.entry(containing: index.range(at: entry).lowerBound) == entry)
@@ -78,9 +80,11 @@ struct DynamicIndexTests {
         #expect(checksum.size == 39_869_698)
     }
 
-    @Test("refuses entries out of order and chunks that are too big", arguments: [
-        [10, 10], [10, 9], [0], [1 << 25], [UInt64.max], [1, (16 << 20) + 2],
-    ] as [[UInt64]])
+    @Test(
+        "refuses entries out of order and chunks that are too big",
+        arguments: [
+            [10, 10], [10, 9], [0], [1 << 25], [UInt64.max], [1, (16 << 20) + 2],
+        ] as [[UInt64]])
     func order(ends: [UInt64]) {
         #expect(throws: FormatError.self) {
             try DynamicIndex.encode(

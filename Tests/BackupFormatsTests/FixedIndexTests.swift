@@ -26,7 +26,8 @@ struct FixedIndexTests {
     @Test("puts its fields where the format says")
     func layout() throws {
         let file = try Self.small()
-        #expect(Array(file[0..<8]) == Array(ChunkDigest.of("Proxmox Backup fixed sized chunk index v1.0").bytes.prefix(8)))
+        #expect(
+            Array(file[0..<8]) == Array(ChunkDigest.of("Proxmox Backup fixed sized chunk index v1.0").bytes.prefix(8)))
         #expect(Array(file[8..<24]) == [UInt8](repeating: 9, count: 16))
         #expect(Array(file[24..<32]) == hex("80645a6600000000"))
         #expect(Array(file[64..<72]) == hex("6420000000000000"))

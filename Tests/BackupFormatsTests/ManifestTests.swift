@@ -29,10 +29,12 @@ struct ManifestTests {
         #expect(String(decoding: try manifest.signedBytes(), as: UTF8.self) == expected)
     }
 
-    @Test("of the reference client reads, and writes back the same text", arguments: [
-        "host_plain_2024-06-01T00_00_00Z", "host_plain_2024-06-02T00_00_00Z", "host_enc_2024-06-01T00_00_00Z",
-        "host_master_2024-06-01T00_00_00Z", "host_signed_2024-06-01T00_00_00Z",
-    ])
+    @Test(
+        "of the reference client reads, and writes back the same text",
+        arguments: [
+            "host_plain_2024-06-01T00_00_00Z", "host_plain_2024-06-02T00_00_00Z", "host_enc_2024-06-01T00_00_00Z",
+            "host_master_2024-06-01T00_00_00Z", "host_signed_2024-06-01T00_00_00Z",
+        ])
     func fixture(_ name: String) throws {
         let json = try Fixtures.text("pbs/outputs/index.\(name).json")
         let manifest = try Manifest(parsing: Array(json.utf8))
@@ -118,26 +120,30 @@ struct ManifestTests {
         }
     }
 
-    @Test("is refused when it is wrong", arguments: [
-        "", "[]", "{}", #"{"backup-type":"vm"}"#,
-        #"{"backup-type":"pc","backup-id":"1","backup-time":1,"files":[]}"#,
-        #"{"backup-type":"vm","backup-id":"../1","backup-time":1,"files":[]}"#,
-        #"{"backup-type":"vm","backup-id":"1","backup-time":0,"files":[]}"#,
-        #"{"backup-type":"vm","backup-id":"1","backup-time":1.5,"files":[]}"#,
-        #"{"backup-type":"vm","backup-id":"1","backup-time":1,"files":{}}"#,
-        #"{"backup-type":"vm","backup-id":"1","backup-time":1,"files":[],"signature":"00"}"#,
-        #"{"backup-type":"vm","backup-id":"1","backup-time":1,"files":[],"unprotected":[]}"#,
-        String(decoding: json(#"{"filename":"../a.blob","size":1,"csum":"\#(csum)"}"#), as: UTF8.self),
-        String(decoding: json(#"{"filename":"a.blob","size":-1,"csum":"\#(csum)"}"#), as: UTF8.self),
-        String(decoding: json(#"{"filename":"a.blob","size":null,"csum":"\#(csum)"}"#), as: UTF8.self),
-        String(decoding: json(#"{"filename":"a.blob","size":1,"csum":null}"#), as: UTF8.self),
-        String(decoding: json(#"{"filename":"a.blob","size":1,"csum":"\#(csum)","crypt-mode":null}"#), as: UTF8.self),
-        String(decoding: json(#"{"filename":"index.json.blob","size":1,"csum":"\#(csum)"}"#), as: UTF8.self),
-        String(
-            decoding: json(
-                #"{"filename":"a.blob","size":1,"csum":"\#(csum)"},{"filename":"a.blob","size":1,"csum":"\#(csum)"}"#),
-            as: UTF8.self),
-    ])
+    @Test(
+        "is refused when it is wrong",
+        arguments: [
+            "", "[]", "{}", #"{"backup-type":"vm"}"#,
+            #"{"backup-type":"pc","backup-id":"1","backup-time":1,"files":[]}"#,
+            #"{"backup-type":"vm","backup-id":"../1","backup-time":1,"files":[]}"#,
+            #"{"backup-type":"vm","backup-id":"1","backup-time":0,"files":[]}"#,
+            #"{"backup-type":"vm","backup-id":"1","backup-time":1.5,"files":[]}"#,
+            #"{"backup-type":"vm","backup-id":"1","backup-time":1,"files":{}}"#,
+            #"{"backup-type":"vm","backup-id":"1","backup-time":1,"files":[],"signature":"00"}"#,
+            #"{"backup-type":"vm","backup-id":"1","backup-time":1,"files":[],"unprotected":[]}"#,
+            String(decoding: json(#"{"filename":"../a.blob","size":1,"csum":"\#(csum)"}"#), as: UTF8.self),
+            String(decoding: json(#"{"filename":"a.blob","size":-1,"csum":"\#(csum)"}"#), as: UTF8.self),
+            String(decoding: json(#"{"filename":"a.blob","size":null,"csum":"\#(csum)"}"#), as: UTF8.self),
+            String(decoding: json(#"{"filename":"a.blob","size":1,"csum":null}"#), as: UTF8.self),
+            String(
+                decoding: json(#"{"filename":"a.blob","size":1,"csum":"\#(csum)","crypt-mode":null}"#), as: UTF8.self),
+            String(decoding: json(#"{"filename":"index.json.blob","size":1,"csum":"\#(csum)"}"#), as: UTF8.self),
+            String(
+                decoding: json(
+                    #"{"filename":"a.blob","size":1,"csum":"\#(csum)"},{"filename":"a.blob","size":1,"csum":"\#(csum)"}"#
+                ),
+                as: UTF8.self),
+        ])
     func refused(_ text: String) {
         #expect(throws: FormatError.self) { try Manifest(parsing: Array(text.utf8)) }
     }

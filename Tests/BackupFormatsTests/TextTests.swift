@@ -4,10 +4,12 @@ import Testing
 
 @Suite("Base64")
 struct Base64Tests {
-    @Test("has the known answers", arguments: [
-        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
-        ("foobar", "Zm9vYmFy"),
-    ])
+    @Test(
+        "has the known answers",
+        arguments: [
+            ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ])
     func vectors(plain: String, text: String) {
         #expect(Base64.encode(Array(plain.utf8)) == text)
         #expect(Base64.decode(text) == Array(plain.utf8))
@@ -20,9 +22,11 @@ struct Base64Tests {
         #expect(Base64.decode(Base64.encode(bytes)) == bytes)
     }
 
-    @Test("is refused in any other spelling", arguments: [
-        "Zg", "Zg=", "Zh==", "Zm9=", "=m9v", "Zg==Zg==", "Zm9v\n", "Zm-v", "====", "Z===", "Zm=v",
-    ])
+    @Test(
+        "is refused in any other spelling",
+        arguments: [
+            "Zg", "Zg=", "Zh==", "Zm9=", "=m9v", "Zg==Zg==", "Zm9v\n", "Zm-v", "====", "Z===", "Zm=v",
+        ])
     func refused(_ text: String) {
         #expect(Base64.decode(text) == nil)
     }
@@ -36,7 +40,8 @@ struct CanonicalJSONTests {
             parsing: #"{ "b": [1, true, "\u001f\u007f\/é\"\\\b\t\n\f\r"], "a": {"Z": 1.50, "é": false, "z": -3} }"#)
         #expect(
             String(decoding: try value.canonicalBytes(), as: UTF8.self)
-                == "{\"a\":{\"Z\":1.50,\"z\":-3,\"é\":false},\"b\":[1,true,\"\\u001f\u{7f}/é\\\"\\\\\\b\\t\\n\\f\\r\"]}")
+                == "{\"a\":{\"Z\":1.50,\"z\":-3,\"é\":false},\"b\":[1,true,\"\\u001f\u{7f}/é\\\"\\\\\\b\\t\\n\\f\\r\"]}"
+        )
     }
 
     @Test("has no null")
@@ -55,28 +60,34 @@ struct CanonicalJSONTests {
 
 @Suite("A name")
 struct NameTests {
-    @Test("of a snapshot has one text form", arguments: [
-        "host/elsa/2020-06-26T13:56:05Z", "vm/100/1970-01-01T00:00:01Z", "ct/a.b-c_d/2000-02-29T23:59:59Z",
-        "host/x/9999-12-31T23:59:59Z",
-    ])
+    @Test(
+        "of a snapshot has one text form",
+        arguments: [
+            "host/elsa/2020-06-26T13:56:05Z", "vm/100/1970-01-01T00:00:01Z", "ct/a.b-c_d/2000-02-29T23:59:59Z",
+            "host/x/9999-12-31T23:59:59Z",
+        ])
     func snapshots(_ text: String) throws {
         #expect(try #require(SnapshotName(parsing: text)).description == text)
     }
 
-    @Test("of a snapshot is refused otherwise", arguments: [
-        "", "host/elsa", "host//2020-06-26T13:56:05Z", "pc/x/2020-06-26T13:56:05Z", "host/x/1970-01-01T00:00:00Z",
-        "host/x/2023-02-29T00:00:00Z", "host/x/2020-06-26t13:56:05Z", "host/x/2020-06-26T13:56:05+00:00",
-        "host/-x/2020-06-26T13:56:05Z", "host/a/b/2020-06-26T13:56:05Z",
-    ])
+    @Test(
+        "of a snapshot is refused otherwise",
+        arguments: [
+            "", "host/elsa", "host//2020-06-26T13:56:05Z", "pc/x/2020-06-26T13:56:05Z", "host/x/1970-01-01T00:00:00Z",
+            "host/x/2023-02-29T00:00:00Z", "host/x/2020-06-26t13:56:05Z", "host/x/2020-06-26T13:56:05+00:00",
+            "host/-x/2020-06-26T13:56:05Z", "host/a/b/2020-06-26T13:56:05Z",
+        ])
     func badSnapshots(_ text: String) {
         #expect(SnapshotName(parsing: text) == nil)
     }
 
-    @Test("of an archive has a known ending and nothing of a path", arguments: [
-        ("root.pxar.didx", ArchiveName.Kind.dynamicIndex), ("drive-scsi0.img.fidx", .fixedIndex),
-        ("qemu-server.conf.blob", .blob), ("a/b.blob", nil), ("../x.blob", nil), (".blob", nil), ("blob", nil),
-        ("x.tmp_fidx", nil), ("", nil),
-    ])
+    @Test(
+        "of an archive has a known ending and nothing of a path",
+        arguments: [
+            ("root.pxar.didx", ArchiveName.Kind.dynamicIndex), ("drive-scsi0.img.fidx", .fixedIndex),
+            ("qemu-server.conf.blob", .blob), ("a/b.blob", nil), ("../x.blob", nil), (".blob", nil), ("blob", nil),
+            ("x.tmp_fidx", nil), ("", nil),
+        ])
     func archives(text: String, kind: ArchiveName.Kind?) {
         #expect(ArchiveName(text)?.kind == kind)
     }

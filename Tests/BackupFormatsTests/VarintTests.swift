@@ -43,17 +43,21 @@ struct VarintTests {
         }
     }
 
-    @Test("is refused outside of 64 bits", arguments: [
-        "ffffffffffffffffff02", "ffffffffffffffffffff01", "80808080808080808080808000",
-    ])
+    @Test(
+        "is refused outside of 64 bits",
+        arguments: [
+            "ffffffffffffffffff02", "ffffffffffffffffffff01", "80808080808080808080808000",
+        ])
     func tooBig(_ text: String) {
         #expect(throws: FormatError.self) { try Self.read(hex(text)) }
         #expect(throws: FormatError.self) { try Self.readSigned(hex(text)) }
     }
 
-    @Test("with a sign is refused beyond its range", arguments: [
-        "ffffffffffffffffff01", "8180808080808080808100", "80808080808080808001",
-    ])
+    @Test(
+        "with a sign is refused beyond its range",
+        arguments: [
+            "ffffffffffffffffff01", "8180808080808080808100", "80808080808080808001",
+        ])
     func beyond(_ text: String) {
         #expect(throws: FormatError.self) { try Self.readSigned(hex(text)) }
     }

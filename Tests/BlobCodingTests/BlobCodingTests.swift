@@ -62,7 +62,8 @@ struct BlobCodingTests {
         let content = GeneratedData.lines("t", 300_000)
         let sized = try #require(try content.withUnsafeBytes { try encoder.compressed($0) })
         #expect(try decoder.decode(blob(.compressed, sized + sized), limit: 600_000) == content + content)
-        #expect(try decoder.decode(blob(.compressed, sized + hello), limit: 300_011) == content + Array("hello world".utf8))
+        #expect(
+            try decoder.decode(blob(.compressed, sized + hello), limit: 300_011) == content + Array("hello world".utf8))
         #expect(throws: FormatError.self) { try decoder.decode(blob(.compressed, sized + hello), limit: 300_010) }
         #expect(throws: FormatError.self) { try decoder.decode(blob(.compressed, hello), limit: 10) }
         #expect(throws: FormatError.self) { try decoder.decode(blob(.compressed, hello.dropLast()), limit: 100) }
@@ -118,7 +119,9 @@ struct BlobCodingTests {
         let text = try encoder.encode(GeneratedData.lines("t", 5000), compress: true)
         for round in 0..<2000 {
             var bad = text
-            for _ in 0..<3 { bad[Int.random(in: 12..<bad.count, using: &random)] = UInt8(truncatingIfNeeded: random.next()) }
+            for _ in 0..<3 {
+                bad[Int.random(in: 12..<bad.count, using: &random)] = UInt8(truncatingIfNeeded: random.next())
+            }
             do {
                 let content = try decoder.decode(bad, limit: 6000, checksum: .ignore)
                 #expect(content.count <= 6000, "seed \(seed), round \(round)")
@@ -156,7 +159,8 @@ struct ReferenceBlobTests {
 
     @Test("holds chunks that have the digest of their name")
     func chunks() throws {
-        let index = try DynamicIndex(parsing: Fixtures.bytes("pbs/store/host/chunk64k/2024-06-01T00:00:00Z/sizes.pxar.didx"))
+        let index = try DynamicIndex(
+            parsing: Fixtures.bytes("pbs/store/host/chunk64k/2024-06-01T00:00:00Z/sizes.pxar.didx"))
         #expect(index.count > 3)
         for entry in 0..<index.count {
             let digest = index.digest(at: entry)
@@ -167,12 +171,14 @@ struct ReferenceBlobTests {
         }
     }
 
-    @Test("holds manifests that are written again with the same bytes", arguments: [
-        "host/plain/2024-06-01T00:00:00Z", "host/plain/2024-06-02T00:00:00Z", "host/enc/2024-06-01T00:00:00Z",
-        "host/enc/2024-06-02T00:00:00Z", "host/signed/2024-06-01T00:00:00Z", "host/master/2024-06-01T00:00:00Z",
-        "host/emptyblob/2024-06-01T00:00:00Z", "ns/prod/ns/eu/vm/100/2024-06-01T00:00:00Z",
-        "ns/prod/ct/200/2024-06-01T00:00:00Z", "host/enc-pbkdf2/2024-06-01T00:00:00Z",
-    ])
+    @Test(
+        "holds manifests that are written again with the same bytes",
+        arguments: [
+            "host/plain/2024-06-01T00:00:00Z", "host/plain/2024-06-02T00:00:00Z", "host/enc/2024-06-01T00:00:00Z",
+            "host/enc/2024-06-02T00:00:00Z", "host/signed/2024-06-01T00:00:00Z", "host/master/2024-06-01T00:00:00Z",
+            "host/emptyblob/2024-06-01T00:00:00Z", "ns/prod/ns/eu/vm/100/2024-06-01T00:00:00Z",
+            "ns/prod/ct/200/2024-06-01T00:00:00Z", "host/enc-pbkdf2/2024-06-01T00:00:00Z",
+        ])
     func manifests(_ path: String) throws {
         let json = try decoder.decode(
             Fixtures.bytes("pbs/store/\(path)/index.json.blob"), limit: Manifest.maxByteCount)

@@ -20,7 +20,8 @@ extension EncryptionKey {
 struct EncryptionKeyTests {
     static let iv = SIMD16<UInt8>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
     static let blob = hex(
-        "7b6785be222d4cf0 9acfe081 000102030405060708090a0b0c0d0e0f a9ec4f75b28d75c1dfab55ba3413c59a 0f09cc1a56c43d47ef93bf")
+        "7b6785be222d4cf0 9acfe081 000102030405060708090a0b0c0d0e0f a9ec4f75b28d75c1dfab55ba3413c59a 0f09cc1a56c43d47ef93bf"
+    )
     let encoder = BlobEncoder()
     let decoder = BlobDecoder()
 

@@ -5,9 +5,11 @@ import Testing
 
 @Suite("A key file")
 struct KeyFileTests {
-    @Test("of the reference client opens", arguments: [
-        ("enc-none", nil), ("enc-scrypt", "scrypt-pass-1"), ("enc-pbkdf2", "pbkdf2-pass-1"),
-    ])
+    @Test(
+        "of the reference client opens",
+        arguments: [
+            ("enc-none", nil), ("enc-scrypt", "scrypt-pass-1"), ("enc-pbkdf2", "pbkdf2-pass-1"),
+        ])
     func fixtures(name: String, passphrase: String?) throws {
         let bytes = try Fixtures.bytes("pbs/keys/\(name).json")
         let file = try KeyFile(parsing: bytes)
@@ -97,31 +99,38 @@ struct KeyFileTests {
         #expect(failure.kind == .corruptData)
     }
 
-    @Test("cannot take all memory or time", arguments: [
-        #"{"Scrypt":{"n":16777216,"r":8,"p":1,"salt":""}}"#, #"{"Scrypt":{"n":2,"r":1,"p":4611686018427387904,"salt":""}}"#,
-        #"{"Scrypt":{"n":4611686018427387904,"r":8,"p":1,"salt":""}}"#, #"{"Scrypt":{"n":1000,"r":8,"p":1,"salt":""}}"#,
-        #"{"Scrypt":{"n":0,"r":8,"p":1,"salt":""}}"#, #"{"Scrypt":{"n":16,"r":0,"p":1,"salt":""}}"#,
-        #"{"Scrypt":{"n":16,"r":1,"p":0,"salt":""}}"#, #"{"PBKDF2":{"iter":0,"salt":""}}"#,
-        #"{"PBKDF2":{"iter":9223372036854775807,"salt":""}}"#,
-    ])
+    @Test(
+        "cannot take all memory or time",
+        arguments: [
+            #"{"Scrypt":{"n":16777216,"r":8,"p":1,"salt":""}}"#,
+            #"{"Scrypt":{"n":2,"r":1,"p":4611686018427387904,"salt":""}}"#,
+            #"{"Scrypt":{"n":4611686018427387904,"r":8,"p":1,"salt":""}}"#,
+            #"{"Scrypt":{"n":1000,"r":8,"p":1,"salt":""}}"#,
+            #"{"Scrypt":{"n":0,"r":8,"p":1,"salt":""}}"#, #"{"Scrypt":{"n":16,"r":0,"p":1,"salt":""}}"#,
+            #"{"Scrypt":{"n":16,"r":1,"p":0,"salt":""}}"#, #"{"PBKDF2":{"iter":0,"salt":""}}"#,
+            #"{"PBKDF2":{"iter":9223372036854775807,"salt":""}}"#,
+        ])
     func parameters(_ kdf: String) throws {
         let data = Base64.encode([UInt8](repeating: 0, count: 64))
         let file = try KeyFile(
             parsing: Array(
-                #"{"kdf":\#(kdf),"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":"\#(data)"}"#.utf8))
+                #"{"kdf":\#(kdf),"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":"\#(data)"}"#
+                    .utf8))
         let failure = try #require(throws: BackupFailure.self) { try file.open(passphrase: Array("secret".utf8)) }
         #expect(failure.kind == .invalidInput)
     }
 
-    @Test("is refused when it is wrong", arguments: [
-        "", "[]", "{}", #"{"kdf":null}"#,
-        #"{"kdf":null,"created":"yesterday","modified":"2024-05-01T10:00:00Z","data":""}"#,
-        #"{"kdf":null,"created":"2024-05-01T10:00:00.5Z","modified":"2024-05-01T10:00:00Z","data":""}"#,
-        #"{"kdf":null,"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":"?"}"#,
-        #"{"kdf":{"scrypt":{}},"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":""}"#,
-        #"{"kdf":{"PBKDF2":{"iter":-1,"salt":""}},"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":""}"#,
-        #"{"kdf":null,"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":"","fingerprint":"1"}"#,
-    ])
+    @Test(
+        "is refused when it is wrong",
+        arguments: [
+            "", "[]", "{}", #"{"kdf":null}"#,
+            #"{"kdf":null,"created":"yesterday","modified":"2024-05-01T10:00:00Z","data":""}"#,
+            #"{"kdf":null,"created":"2024-05-01T10:00:00.5Z","modified":"2024-05-01T10:00:00Z","data":""}"#,
+            #"{"kdf":null,"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":"?"}"#,
+            #"{"kdf":{"scrypt":{}},"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":""}"#,
+            #"{"kdf":{"PBKDF2":{"iter":-1,"salt":""}},"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":""}"#,
+            #"{"kdf":null,"created":"2024-05-01T10:00:00Z","modified":"2024-05-01T10:00:00Z","data":"","fingerprint":"1"}"#,
+        ])
     func refused(_ text: String) {
         #expect(throws: FormatError.self) { try KeyFile(parsing: Array(text.utf8)) }
     }

@@ -51,7 +51,8 @@ struct MasterKeyTests {
         let key = try Self.fixture()
         let pem = try key.pem(passphrase: Array("another one".utf8))
         #expect(pem.hasPrefix("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"))
-        #expect(try MasterPrivateKey(pem: pem, passphrase: Array("another one".utf8)).publicKey.pem == key.publicKey.pem)
+        #expect(
+            try MasterPrivateKey(pem: pem, passphrase: Array("another one".utf8)).publicKey.pem == key.publicKey.pem)
         #expect(throws: BackupFailure.self) { try MasterPrivateKey(pem: pem, passphrase: Self.passphrase) }
         #expect(throws: BackupFailure.self) { try MasterPrivateKey(pem: pem) }
         #expect(throws: BackupFailure.self) { try key.pem(passphrase: Array("1234".utf8)) }

@@ -46,7 +46,7 @@ extension EncryptionKey {
 
     /// The content of an encrypted blob.
     ///
-    /// - Parameter limit: Bytes of content at most, as in ``BlobDecoder/decode(_:limit:checksum:)-(UnsafeRawBufferPointer,_,_)``.
+    /// - Parameter limit: Bytes of content at most, as for ``BlobDecoder``.
     /// - Throws: ``FormatError``: no blob, not encrypted, a wrong checksum, a tag that does not fit (another
     ///   key, or damage), damaged compression, too much content.
     package func decode(

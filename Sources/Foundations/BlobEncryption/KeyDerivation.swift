@@ -12,7 +12,7 @@ package enum KeyDerivation: Hashable, Sendable {
     package static let maxScryptByteCount: UInt64 = 1025 << 20
     /// n · r · p at most: 128 times what ``standardScrypt(salt:)`` costs.
     package static let maxScryptCost: UInt64 = 1 << 26
-    package static let maxIterations: UInt64 = 50_000_000
+    package static let maxIterations: UInt64 = 10_000_000
     package static let maxSaltByteCount = 1024
 
     package static func standardScrypt(salt: [UInt8]) -> KeyDerivation { .scrypt(n: 65_536, r: 8, p: 1, salt: salt) }

@@ -110,7 +110,9 @@ package struct KeyFile: Hashable, Sendable {
         } else {
             bytes = data
         }
-        guard let key = EncryptionKey(bytes: bytes) else { throw BackupFailure(.corruptData, "The key has not 32 bytes") }
+        guard let key = EncryptionKey(bytes: bytes) else {
+            throw BackupFailure(.corruptData, "The key has not 32 bytes")
+        }
         guard fingerprint == nil || fingerprint == key.fingerprint else {
             throw BackupFailure(.corruptData, "The key has not the fingerprint that its file names")
         }

@@ -5,7 +5,7 @@ private import SwiftASN1
 
 /// A PKCS#8 `EncryptedPrivateKeyInfo` with PBES2: PBKDF2 with HMAC, then AES in CBC mode. (RFC 8018.)
 struct ProtectedPrivateKey {
-    static let maxIterations = 50_000_000
+    static let maxIterations = 10_000_000
     static let maxSaltByteCount = 1024
     /// Of new files.
     static let iterations = 210_000

@@ -107,10 +107,12 @@ package struct CatalogReader: Sendable {
         return try entries(at: position)
     }
 
-    /// Visits every entry below the root, parents before children, with its path (names from the root on, its own last).
+    /// Visits every entry below the root, parents before children, with its path: names from the root on, its own
+    /// last.
     ///
     /// - Throws: ``FormatError``, also where folders nest deeper than ``CatalogLayout/maxDepth`` or where a folder
-    ///   appears at more than one place (which would make the walk as long as a hostile writer likes); what `visit` throws.
+    ///   appears at more than one place (which would make the walk as long as a hostile writer likes); what `visit`
+    ///   throws.
     package func walk(_ visit: (_ path: [[UInt8]], _ entry: CatalogEntry) throws -> Void) throws {
         var pending: [(entries: [CatalogEntry], next: Int)] = [(try entries(at: rootPosition), 0)]
         var path: [[UInt8]] = []

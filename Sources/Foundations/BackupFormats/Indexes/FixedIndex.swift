@@ -58,7 +58,8 @@ package struct FixedIndex: Sendable {
         var header = try FixedIndexHeader(
             uuid: uuid, creationTime: creationTime, size: size, chunkByteCount: chunkByteCount)
         guard digests.count == header.entryCount else {
-            throw .invalid("\(digests.count) digests for \(header.entryCount) chunks", offset: FixedIndexHeader.byteCount)
+            throw .invalid(
+                "\(digests.count) digests for \(header.entryCount) chunks", offset: FixedIndexHeader.byteCount)
         }
         var checksum = FixedIndexChecksum()
         for digest in digests { checksum.add(digest) }

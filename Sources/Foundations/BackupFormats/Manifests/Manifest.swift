@@ -153,7 +153,9 @@ extension Manifest.File {
         switch members.remove("crypt-mode") {
         case nil: cryptMode = .none
         case .string(let text):
-            guard let mode = CryptMode(rawValue: text) else { throw .invalid("unknown crypt mode of \(name)", offset: 0) }
+            guard let mode = CryptMode(rawValue: text) else {
+                throw .invalid("unknown crypt mode of \(name)", offset: 0)
+            }
             cryptMode = mode
         default: throw .invalid("unknown crypt mode of \(name)", offset: 0)
         }

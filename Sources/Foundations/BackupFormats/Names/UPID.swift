@@ -27,7 +27,8 @@ package struct UPID: Hashable, Sendable {
         node: String, pid: UInt32, processStart: UInt64, taskID: UInt64, startTime: Int64, workerType: String,
         workerID: String?, authID: AuthID
     ) {
-        guard Self.isNode(node), Self.isWord(workerType), processStart <= 0xf_ffff_ffff, (0...0xffff_ffff).contains(startTime)
+        guard Self.isNode(node), Self.isWord(workerType), processStart <= 0xf_ffff_ffff,
+            (0...0xffff_ffff).contains(startTime)
         else { return nil }
         self.node = node
         self.pid = pid
@@ -79,7 +80,10 @@ package struct UPID: Hashable, Sendable {
     }
 
     private static func isWord(_ text: some StringProtocol) -> Bool {
-        !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: ":") && $0 != UInt8(ascii: "/") }
+        !text.isEmpty
+            && text.utf8.allSatisfy {
+                $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: ":") && $0 != UInt8(ascii: "/")
+            }
     }
 
     /// The folder below `tasks` that holds the log: the low byte of the process start, two upper-case digits.
