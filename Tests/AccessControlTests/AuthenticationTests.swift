@@ -188,6 +188,17 @@ struct AuthenticationTests {
         await expectRefusal(.notAuthenticated) {
             try await setting.get([("authorization", "CairnLocal \(secret.dropLast())0")], peer: "127.0.0.1:55")
         }
+        // A server that listens on one address only is called from that address.
+        try setting.access.publishLocalAdmin(address: "192.0.2.7:8007", fingerprint: "aa:bb", pid: 7)
+        let next = String(decoding: try #require(try setting.folder.read("local-admin.token")), as: UTF8.self).prefix {
+            $0 != "\n"
+        }
+        #expect(next != secret)
+        await expectRefusal(.notAuthenticated) { try await setting.get([header], peer: "127.0.0.1:55") }
+        #expect(try await setting.get([("authorization", "CairnLocal \(next)")], peer: "192.0.2.7:55") == .root)
+        await expectRefusal(.notAuthenticated) {
+            try await setting.get([("authorization", "CairnLocal \(next)")], peer: "192.0.2.8:55")
+        }
         try setting.access.withdrawLocalAdmin()
         await expectRefusal(.notAuthenticated) { try await setting.get([header], peer: "127.0.0.1:55") }
         #expect(try setting.folder.read("local-admin.token") == nil)

@@ -153,6 +153,19 @@ struct TaskTests {
         #expect(try setting.registry.info(UPID(parsing: upid.description))?.status == "OK")
     }
 
+    @Test("takes any name and any owner")
+    func extremes() async throws {
+        let setting = try TaskSetting()
+        let owner = String(repeating: "\u{1F600}", count: 60) + "@pbs"
+        let ids = [String(repeating: "-", count: 5000), "", ".", "/", ":", "\u{0}", String(repeating: "é", count: 300)]
+        for id in ids {
+            let upid = try await setting.end("backup", id, owner: owner)
+            #expect(try UPID(parsing: upid.description) == upid)
+            #expect(try setting.lines(upid).count == 1)
+        }
+        #expect(try setting.list().count == ids.count)
+    }
+
     @Test("that the server left behind when it died is closed as interrupted")
     func crash() async throws {
         let setting = try TaskSetting()
@@ -170,6 +183,7 @@ struct TaskTests {
         try AtomicFile.replace(
             "\(setting.folder.path)/tasks/99/\(upid)", with: Array("2024-05-31T00:00:00+00:00: one\n2024-05-31T00".utf8)
         )
+        await setting.registry.shutDown()
         let registry = try TaskSetting.open(setting.database, pid: 8, setting.clock)
         #expect(try registry.info(upid)?.status == TaskStatus.interrupted)
         let log = try #require(try registry.log(upid, start: 1, limit: 0))
@@ -285,10 +299,15 @@ struct TaskListTests {
         running.finish()
     }
 
-    @Test("survives a restart")
+    @Test("belongs to one server at a time, and survives a restart")
     func restart() async throws {
         let setting = try TaskSetting()
         let upid = try await setting.end(outcome: .error("no"))
+        let failure = #expect(throws: BackupFailure.self) {
+            try TaskSetting.open(setting.database, pid: 8, setting.clock)
+        }
+        #expect(failure?.kind == .conflict)
+        await setting.registry.shutDown()
         let registry = try TaskSetting.open(setting.database, pid: 8, setting.clock)
         #expect(try registry.info(upid)?.status == "no")
         #expect(try registry.list(TaskFilter()) { _ in true }.tasks.map(\.upid) == [upid])

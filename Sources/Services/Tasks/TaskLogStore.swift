@@ -6,6 +6,8 @@ struct TaskLogStore: Sendable {
     /// A log that has grown so long takes no more lines but the last.
     static let maxLogLength = 64 << 20
     private static let maxFileNameLength = 255
+    /// Leaves room for the mark, and for a character that was cut in the middle.
+    private static let cutNameLength = 250
     private static let pieceLength = 256 << 10
 
     /// The folder `tasks`.
@@ -16,7 +18,7 @@ struct TaskLogStore: Sendable {
         let text = upid.description
         let name =
             text.utf8.count <= Self.maxFileNameLength
-            ? text : String(decoding: text.utf8.prefix(Self.maxFileNameLength - 1), as: UTF8.self) + "~"
+            ? text : String(decoding: text.utf8.prefix(Self.cutNameLength), as: UTF8.self) + "~"
         return "\(folder)/\(upid.logFolder)/\(name)"
     }
 

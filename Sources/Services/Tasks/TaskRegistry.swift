@@ -30,10 +30,13 @@ package struct ProcessIdentity: Sendable {
 
 /// All tasks: those that run, in memory; those that ended, in the database; and their logs.
 package final class TaskRegistry: Sendable {
-    /// Ended tasks that are kept, with their logs; older ones go when the server starts.
+    /// Ended tasks that are kept, with their logs; beyond it the oldest ones go from time to time.
     package static let maxEndedTasks = 20_000
-    private static let removalsAtStart = 1_000
-    private static let maxWorkerIDLength = 480
+    /// Tasks that end between two removals, and the most that one removal takes away.
+    static let removalInterval = 256
+    private static let maxRemovals = 1_000
+    /// Escaped, each byte takes four; with the other parts that is less than ``UPID/maxLength``.
+    private static let maxWorkerIDLength = 400
 
     let database: StateDatabase
     let logs: TaskLogStore
@@ -42,9 +45,12 @@ package final class TaskRegistry: Sendable {
     private let log: Logger
     private let writer = WorkerPool(name: "task logs", width: 1)
 
+    private let lock: StateFolderLock
+
     private struct State {
         var running: [UPID: RunningTask] = [:]
         var nextID: UInt64 = 0
+        var endedCount = 0
     }
     private let state = Mutex(State())
     /// Open logs; only the writer's thread touches them, the lock is for the compiler.
@@ -56,12 +62,15 @@ package final class TaskRegistry: Sendable {
     }
 
     /// Closes the tasks of a server that died as interrupted, and removes the oldest ended ones.
+    ///
+    /// - Throws: ``BackupFailure`` of kind `conflict` where another server works with the state folder.
     package init(database: StateDatabase, process: ProcessIdentity, time: TimeSource, log: Logger) throws {
         self.database = database
         self.process = process
         self.time = time
         self.log = log
         logs = TaskLogStore(folder: database.folder.path(of: "tasks"))
+        lock = try database.folder.lock()
         try closeInterrupted()
         try removeOld()
     }
@@ -126,7 +135,8 @@ package final class TaskRegistry: Sendable {
     /// Returns when the task has ended; at once where none of that id runs.
     package func waitUntilStopped(_ upid: UPID) async { await running(upid)?.waitUntilStopped() }
 
-    /// Aborts what runs and waits for it; what has not ended after `patience` is ended here.
+    /// Aborts what runs and waits for it; what has not ended after `patience` is ended here. Nothing may be started
+    /// afterwards: the state folder is free for another server.
     package func shutDown(patience: Duration = .seconds(10)) async {
         let tasks = runningTasks
         for task in tasks { task.abort() }
@@ -136,6 +146,7 @@ package final class TaskRegistry: Sendable {
         }
         for task in tasks { await task.waitUntilStopped() }
         deadline.cancel()
+        lock.release()
     }
 
     // MARK: Writing
@@ -170,8 +181,16 @@ package final class TaskRegistry: Sendable {
 
     private func end(_ task: RunningTask) {
         files.withLock { $0[task.upid] = nil }
-        state.withLock { $0.running[task.upid] = nil }
+        let mustRemove = state.withLock { state in
+            state.running[task.upid] = nil
+            state.endedCount += 1
+            return state.endedCount.isMultiple(of: Self.removalInterval)
+        }
         task.markStopped()
+        guard mustRemove else { return }
+        do { try removeOld() } catch {
+            log.warning("old tasks stay", metadata: ["reason": "\(error)"])
+        }
     }
 
     private func discard(_ upid: UPID) {
@@ -245,7 +264,7 @@ package final class TaskRegistry: Sendable {
     }
 
     private func removeOld() throws {
-        let old = try database.read { try $0.tasksBeyond(newest: Self.maxEndedTasks, limit: Self.removalsAtStart) }
+        let old = try database.read { try $0.tasksBeyond(newest: Self.maxEndedTasks, limit: Self.maxRemovals) }
         guard !old.isEmpty else { return }
         try database.write { state in
             for record in old { try state.removeTask(record.upid) }

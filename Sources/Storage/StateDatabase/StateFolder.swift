@@ -1,6 +1,15 @@
 import BackupFormats
 import Platform
 
+/// Proof that no other server works with a state folder.
+package final class StateFolderLock: Sendable {
+    private let lock: FileLock
+
+    init(lock: FileLock) { self.lock = lock }
+
+    package func release() { lock.release() }
+}
+
 /// The folder that holds the server's state: the database, keys, task logs. Only its owner may enter it (mode 0700).
 package struct StateFolder: Sendable {
     /// Longest key, secret or other small file that is read from the folder.
@@ -49,6 +58,23 @@ package struct StateFolder: Sendable {
             throw error.failure("\(name) in the state folder cannot be made")
         }
     }
+
+    /// Keeps other servers out of the folder as long as the value lives.
+    ///
+    /// - Throws: ``BackupFailure`` of kind `conflict` where one works with it.
+    package func lock() throws -> StateFolderLock {
+        do {
+            let file = try OpenFile(path(of: Self.lockFile), .make(mode: 0o600))
+            return StateFolderLock(lock: try FileLock(file, .exclusive, owner: .openFile))
+        } catch {
+            guard error.isLocked else { throw error.failure("The state folder \(path) cannot be locked") }
+            throw BackupFailure(
+                .conflict, "Another server works with the state folder \(path)",
+                hints: ["Stop it first, or give each server a state folder of its own."])
+        }
+    }
+
+    private static let lockFile = "server.lock"
 
     /// Removes the file; none is fine.
     package func remove(_ name: String) throws {

@@ -7,9 +7,13 @@ package struct AuthID: Hashable, Sendable {
     /// The built-in superuser, who can never log in by password.
     package static let root = AuthID(parsing: "root@pam")!
 
+    /// Longest id in bytes: 64 characters may be piles of combining marks.
+    package static let maxByteCount = 256
+
     /// Reads either form. The last `@` separates the realm; 3 to 64 characters in all.
     package init?(parsing text: some StringProtocol) {
-        guard (3...64).contains(text.count), let at = text.lastIndex(of: "@") else { return nil }
+        guard text.utf8.count <= Self.maxByteCount, (3...64).contains(text.count), let at = text.lastIndex(of: "@")
+        else { return nil }
         let name = text[..<at]
         let rest = text[text.index(after: at)...]
         let parts = rest.split(separator: "!", maxSplits: 1, omittingEmptySubsequences: false)
