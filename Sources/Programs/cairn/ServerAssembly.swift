@@ -38,13 +38,11 @@ struct ServerAssembly {
 
         workers = WorkerPool(
             name: "work", width: 2 * ProcessInformation.processorCount + 2, queueLimit: Serve.waitingWork)
-        stores = try DatastoreRegistry(database: database, roots: command.datastoreRoot, logger: logger)
-        var settings = SessionSettings()
-        if let space = command.minimumFreeSpace {
-            settings.minFreeBytes = Int64(space) << 20
-            settings.minFreeFraction = 1
-        }
-        sessions = SessionOpener(tasks: tasks, workers: workers, settings: settings)
+        var options = StoreOptions()
+        options.minimumFreeByteCount = command.minimumFreeSpace.map { Int64($0) << 20 }
+        stores = try DatastoreRegistry(
+            database: database, options: options, roots: command.datastoreRoot, logger: logger)
+        sessions = SessionOpener(tasks: tasks, workers: workers)
 
         // The certificate can be read anew, so whoever shows its fingerprint asks the listener.
         let door = LateListener()
