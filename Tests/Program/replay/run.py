@@ -16,7 +16,7 @@ import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
-from hpack import Decoder  # noqa: E402
+from hpack import Decoder, Encoder  # noqa: E402
 from hyperframe.frame import (  # noqa: E402
     ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame)
 
@@ -98,10 +98,30 @@ class Messages:
         return None
 
 
+class Frames:
+    """Takes a byte stream apart into HTTP/2 frames."""
+
+    def __init__(self, skip):
+        self.buffer, self.skip = b"", skip
+
+    def feed(self, data):
+        self.buffer += data
+        if self.skip:
+            taken = min(self.skip, len(self.buffer))
+            self.buffer, self.skip = self.buffer[taken:], self.skip - taken
+        while len(self.buffer) >= 9:
+            frame, length = Frame.parse_frame_header(memoryview(self.buffer[:9]))
+            if len(self.buffer) < 9 + length:
+                return
+            frame.parse_body(memoryview(self.buffer[9:9 + length]))
+            self.buffer = self.buffer[9 + length:]
+            yield frame
+
+
 def plan(name):
-    """The recorded conversation: head, client pieces with the answers to await before each, and both sides' messages."""
+    """The recorded conversation: head, client frames with the answers to await before each, and both sides' messages."""
     head, pieces = b"", []
-    client, server = Messages(len(PREFACE)), Messages()
+    client, server, frames = Messages(len(PREFACE)), Messages(), Frames(len(PREFACE))
     server_head, in_head = b"", True
     for direction, data in records(name):
         if direction == "s":
@@ -122,8 +142,29 @@ def plan(name):
                 if not data:
                     continue
             client.feed(data)
-            pieces.append((len(server.ended), data))
+            pieces += [(len(server.ended), frame) for frame in frames.feed(data)]
+    order_writers(client, server)
     return head, pieces, client, server
+
+
+def order_writers(client, server):
+    """The original gave writer ids to concurrent calls in no fixed order; we give them in order of arrival, and the
+    recorded client names them later. So the calls that open indexes are put in the order of their recorded ids."""
+    streams = [
+        stream for stream in client.headers
+        if client.field(stream, ":method") == "POST" and client.field(stream, ":path").split("?")[0].endswith("_index")]
+    by_id = sorted(streams, key=lambda stream: json.loads(server.bodies[stream])["data"])
+    headers = {stream: client.headers[stream] for stream in streams}
+    bodies = {stream: server.bodies[stream] for stream in streams}
+    for place, source in zip(streams, by_id):
+        client.headers[place], server.bodies[place] = headers[source], bodies[source]
+
+
+def rewritten(frame, client, encoder):
+    """The bytes of a client frame; heads are encoded anew."""
+    if isinstance(frame, HeadersFrame):
+        frame.data = encoder.encode(client.headers[frame.stream_id])
+    return frame.serialize()
 
 
 def same(request_path, wanted, got):
@@ -151,7 +192,7 @@ def replay(server, name, token):
     response = reader.response("GET")
     if response.status != 101:
         return [f"upgrade: {response.status} {response.body[:300]!r}"]
-    ours = Messages()
+    ours, encoder = Messages(), Encoder()
     ours.feed(reader.buffer)
 
     def receive_until(count):
@@ -165,9 +206,10 @@ def replay(server, name, token):
 
     found = []
     try:
-        for awaited, data in pieces:
+        sock.sendall(PREFACE)
+        for awaited, frame in pieces:
             receive_until(awaited)
-            sock.sendall(data)
+            sock.sendall(rewritten(frame, client, encoder))
         receive_until(len(recorded.ended))
     except (http1.Closed, OSError) as error:
         found.append(f"after {len(ours.ended)} of {len(recorded.ended)} answers: {error}")
@@ -193,13 +235,24 @@ def replay(server, name, token):
     return found
 
 
+class Answers:
+    """Recorded bytes in the place of a socket."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def recv(self, count):
+        piece, self.data = self.data[:count], self.data[count:]
+        return piece
+
+
 def replay_listing(server, name, token):
     """Complaints about the plain HTTP/1.1 recording of a snapshot list."""
     requests = b"".join(data for direction, data in records(name) if direction == "c")
     answers = b"".join(data for direction, data in records(name) if direction == "s")
     head = requests.split(b"\r\n\r\n", 1)[0].decode()
     target = head.split(" ")[1]
-    body = answers.split(b"\r\n\r\n", 1)[1]
+    body = http1.Reader(Answers(answers)).response("GET").body
     response = http1.request(
         server.address, "GET", target,
         [("Host", "localhost"), ("Connection", "close"), ("Authorization", f"PBSAPIToken {token}")])
@@ -235,7 +288,7 @@ def main():
         made = server.owner("user", "generate-token", "tester@pbs", "tok1", "--output-format", "json").stdout
         token = "tester@pbs!tok1:" + json.loads(made)["value"]
         for who in ("tester@pbs", "tester@pbs!tok1"):
-            server.owner("acl", "update", "/datastore/rec", "DatastoreAdmin", "--auth-id", who)
+            server.owner("acl", "update", "/datastore/rec", "DatastoreBackup", "--auth-id", who)
         names = sorted(name for name in os.listdir(FOLDER) if name.endswith(".rec"))
         for name in names:
             try:
