@@ -59,6 +59,13 @@ struct AccountTests {
         }
         _ = try access.addToken(setting.id("u@pbs!new"), by: self_)
         #expect(try access.tokens(of: u, for: self_).items.count == 2)
+        // A token reads what its user reads about itself, but changes nothing.
+        let token = try setting.identity("u@pbs!t")
+        #expect(access.users(for: token).items.map(\.id) == [u])
+        #expect(try access.tokens(of: u, for: token).items.count == 2)
+        #expect(try access.user(u, for: token).items.count == 1)
+        await expectRefusal(.notAuthorized) { try access.user(v, for: token) }
+        await expectRefusal(.notAuthorized) { try access.changeUser(u, UserChange(), digest: nil, by: token) }
         await expectRefusal(.notAuthorized) { try access.tokens(of: v, for: self_) }
         await expectRefusal(.invalidInput) { try access.addToken(setting.id("u@pbs!new"), by: self_) }
         await expectRefusal(.noSuchObject) { try access.addToken(setting.id("gone@pbs!new"), by: admin) }

@@ -151,6 +151,10 @@ struct TaskTests {
         #expect(upid.description.utf8.count > 255)
         #expect(try setting.lines(upid).count == 1)
         #expect(try setting.registry.info(UPID(parsing: upid.description))?.status == "OK")
+        // The cut name of the file gives no access to it under another owner's id.
+        let forged = try UPID(parsing: upid.description.replacing("u@pbs", with: "evil@pbs"))
+        #expect(try setting.registry.log(forged, start: 1, limit: 0) == nil)
+        #expect(try setting.registry.wholeLog(forged) == nil)
     }
 
     @Test("takes any name and any owner")

@@ -7,13 +7,13 @@ import Synchronization
 extension AccessControl {
     package func tokens(of user: AuthID, for caller: Identity) throws -> Listing<TokenRecord> {
         let state = current
-        try require(.sysAudit, for: caller, orSelf: user, state)
+        try requireReading(of: user, by: caller, state)
         return Listing(items: state.tokens.filter { $0.id.user == user }, digest: state.usersDigest)
     }
 
     package func token(_ id: AuthID, for caller: Identity) throws -> Listing<TokenRecord> {
         let state = current
-        try require(.sysAudit, for: caller, orSelf: id.user, state)
+        try requireReading(of: id.user, by: caller, state)
         return Listing(items: [try Self.existingToken(id, state)], digest: state.usersDigest)
     }
 

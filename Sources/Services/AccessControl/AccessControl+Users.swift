@@ -14,7 +14,7 @@ extension AccessControl {
     /// - Throws: ``BackupFailure`` of kind `notAuthorized` before `noSuchObject`.
     package func user(_ id: AuthID, for caller: Identity) throws -> Listing<UserRecord> {
         let state = current
-        try require(.sysAudit, for: caller, orSelf: id, state)
+        try requireReading(of: id, by: caller, state)
         return Listing(items: [try Self.existing(id, state)], digest: state.usersDigest)
     }
 
@@ -110,6 +110,11 @@ extension AccessControl {
             user.passwordHash = hash
             try writer.put(user)
         }
+    }
+
+    /// Users, and tokens for their users, may read about themselves; about others with Sys.Audit on `/access/users`.
+    func requireReading(of id: AuthID, by caller: Identity, _ state: AccessState) throws {
+        try require(.sysAudit, for: caller, orSelf: caller.authID.user == id ? caller.authID : nil, state)
     }
 
     /// - Parameter id: Who needs no privilege, because it acts on itself.

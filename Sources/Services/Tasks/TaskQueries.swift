@@ -119,6 +119,7 @@ extension TaskRegistry {
     ///   - limit: Lines to give; 0 means all.
     /// - Returns: Nil where the task is unknown.
     package func log(_ upid: UPID, start: Int, limit: Int) throws -> TaskLogPage? {
+        guard try isKnown(upid) else { return nil }
         // Asked before reading: who sees "no longer active" has all lines.
         let isActive = running(upid) != nil
         let first = max(1, start)
@@ -133,7 +134,14 @@ extension TaskRegistry {
     }
 
     /// The whole log as it stands on the disk; nil where there is none. Blocks.
-    package func wholeLog(_ upid: UPID) throws -> [UInt8]? { try logs.read(upid) }
+    package func wholeLog(_ upid: UPID) throws -> [UInt8]? { try isKnown(upid) ? try logs.read(upid) : nil }
+
+    /// Whether there is a task of exactly this id. File names may be cut, so that the file alone does not tell: callers
+    /// decide by the id whose the task is.
+    private func isKnown(_ upid: UPID) throws -> Bool {
+        if running(upid) != nil { return true }
+        return try database.read { try $0.task(upid.description) } != nil
+    }
 }
 
 /// Passes over the first entries, keeps the next, and sees whether there are more.
