@@ -66,6 +66,20 @@ struct RecordedTreeTests {
         }
     }
 
+    @Test("comes back with warnings where only root could set or make something", arguments: folders)
+    func withoutRoot(_ folder: String) throws {
+        guard !isRoot else { return print("skipped: needs to run without root") }
+        try withFolder { path in
+            let bytes = try fixture(folder)
+            let restored = try extract(bytes, into: path + "/out")
+            // Everything in the archives belongs to somebody else.
+            #expect(!restored.warnings.isEmpty)
+            #expect(restored.summary.warnings == restored.warnings.count)
+            let found = try listing(archive(path + "/out").bytes)
+            if folder != "special", folder != "modes" { #expect(try found == listing(bytes)) }
+        }
+    }
+
     @Test("restores alike in any slices", arguments: [1, 13, 1 << 20])
     func slices(_ slice: Int) throws {
         guard isRoot else { return print("skipped: needs root for owners, devices and attributes") }
