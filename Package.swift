@@ -146,7 +146,7 @@ let testTargets: [Target] = [
     tests("Pxar", ["Pxar", "BackupFormats"]),
     tests("BlobCoding", ["BlobCoding", "BackupFormats"]),
     tests("BlobEncryption", ["BlobEncryption", "BlobCoding", "BackupFormats", crypto]),
-    tests("Platform", ["Platform"]),
+    tests("Platform", ["Platform", "BackupFormats"]),
     tests("Datastore", ["Datastore", "BackupFormats", "BlobCoding", "Platform"]),
     tests("StateDatabase", ["StateDatabase", "BackupFormats", "Platform", grdb]),
     tests("BackupProtocol", ["BackupProtocol", "BackupFormats"]),

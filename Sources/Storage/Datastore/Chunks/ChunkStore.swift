@@ -8,6 +8,11 @@ package struct ChunkInsertion: Hashable, Sendable {
     package var isDuplicate: Bool
     /// Bytes of the chunk file that the store now has.
     package var storedByteCount: Int
+
+    package init(isDuplicate: Bool, storedByteCount: Int) {
+        self.isDuplicate = isDuplicate
+        self.storedByteCount = storedByteCount
+    }
 }
 
 /// The chunks of a store: one file each, named by its digest, below 65,536 prefix folders. (Spec: formats §1.7, §9.1.)
