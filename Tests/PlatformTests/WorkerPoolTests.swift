@@ -1,6 +1,5 @@
 import BackupFormats
 import Platform
-import Synchronization
 import Testing
 
 @Suite("A worker pool")
@@ -23,22 +22,22 @@ struct WorkerPoolTests {
     func width() async throws {
         let pool = WorkerPool(name: "test", width: 2)
         defer { pool.close() }
-        let now = Atomic(0)
-        let most = Atomic(0)
+        let counts = Monitor((now: 0, most: 0))
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<50 {
                 group.addTask {
                     try await pool.run {
-                        let count = now.add(1, ordering: .relaxed).newValue
-                        most.max(count, ordering: .relaxed)
-                        now.subtract(1, ordering: .relaxed)
+                        counts.withLock { counts in
+                            counts.now += 1
+                            counts.most = max(counts.most, counts.now)
+                        }
+                        counts.withLock { $0.now -= 1 }
                     }
                 }
             }
             try await group.waitForAll()
         }
-        let width = most.load(ordering: .relaxed)
-        #expect(width <= 2)
+        #expect(counts.withLock { $0.most } <= 2)
     }
 
     @Test("refuses more than may wait, and everything once closed")
@@ -83,15 +82,14 @@ struct WorkerPoolTests {
             }
         }
         while !gate.withLock({ $0.hasBegun }) { await Task.yield() }
-        let ran = Atomic(false)
-        let waiting = Task { try await pool.run { ran.store(true, ordering: .relaxed) } }
+        let ran = Monitor(false)
+        let waiting = Task { try await pool.run { ran.withLock { $0 = true } } }
         waiting.cancel()
         let error = await #expect(throws: BackupFailure.self) { try await waiting.value }
         #expect(error?.kind == .cancelled)
         gate.withLock(wake: true) { $0.isOpen = true }
         _ = try await blocked.value
-        let hasRun = ran.load(ordering: .relaxed)
-        #expect(!hasRun)
+        #expect(!ran.withLock { $0 })
     }
 }
 

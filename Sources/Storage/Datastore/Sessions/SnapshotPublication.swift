@@ -101,7 +101,7 @@ extension SnapshotStage {
 
     /// Looks for each chunk that the session relies on and did not write itself.
     private func checkChunks(_ log: (String) -> Void) throws {
-        try store.options.beforeStep(.finishCheck)
+        try storing("The chunks of \(label) cannot be checked") { try store.options.beforeStep(.finishCheck) }
         var missing: [ChunkDigest] = []
         try chunks.forEachUnwritten { batch in
             missing += try store.chunks.missing(of: batch)
@@ -187,7 +187,6 @@ extension SnapshotStage {
     private func remove(_ made: MadeGroup) {
         guard made.isNew else { return }
         _ = try? Datastore.removeIfEmpty(request.snapshot.group, in: request.namespace, store.layout)
-        _ = try? FileSystem.removeFolder(store.layout.folder(of: request.snapshot.group, in: request.namespace))
     }
 
     /// Gives the staged folder the mode and owner of a snapshot. (Design decision 1.8.)

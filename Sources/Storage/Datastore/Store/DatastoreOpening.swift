@@ -93,11 +93,12 @@ extension Datastore {
         return tasks
     }
 
-    /// Removes a group's folder where nothing but the owner is in it.
+    /// Removes a group's folder where nothing but the owner is in it, or what the writing of the owner left.
     static func removeIfEmpty(_ group: BackupGroup, in namespace: Namespace, _ layout: StoreLayout) throws {
         let folder = layout.folder(of: group, in: namespace)
-        guard try listIfPresent(folder) == [StoreLayout.ownerFile] else { return }
-        try FileSystem.removeFile("\(folder)/\(StoreLayout.ownerFile)")
+        let names = try listIfPresent(folder)
+        guard names.allSatisfy({ $0 == StoreLayout.ownerFile || $0.hasPrefix("\(StoreLayout.ownerFile).tmp_") }) else { return }
+        for name in names { try FileSystem.removeFile("\(folder)/\(name)") }
         try FileSystem.removeFolder(folder)
     }
 }

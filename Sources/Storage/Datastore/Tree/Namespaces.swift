@@ -116,6 +116,13 @@ package struct RemovalCounts: Hashable, Sendable {
     /// Snapshots that stayed because they are protected.
     package var protectedSnapshots = 0
 
+    package init(removedNamespaces: Int = 0, removedGroups: Int = 0, removedSnapshots: Int = 0, protectedSnapshots: Int = 0) {
+        self.removedNamespaces = removedNamespaces
+        self.removedGroups = removedGroups
+        self.removedSnapshots = removedSnapshots
+        self.protectedSnapshots = protectedSnapshots
+    }
+
     mutating func add(_ other: RemovalCounts) {
         removedNamespaces += other.removedNamespaces
         removedGroups += other.removedGroups

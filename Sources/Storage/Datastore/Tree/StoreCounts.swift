@@ -6,6 +6,11 @@ package struct StoreCounts: Hashable, Sendable {
         package var groups = 0
         /// Finished ones.
         package var snapshots = 0
+
+        package init(groups: Int = 0, snapshots: Int = 0) {
+            self.groups = groups
+            self.snapshots = snapshots
+        }
     }
 
     package var types: [BackupType: PerType] = [:]
