@@ -40,31 +40,44 @@ struct WorkerPoolTests {
         #expect(counts.withLock { $0.most } <= 2)
     }
 
+    /// A job that has begun and waits until the gate opens.
+    struct Blocker {
+        let gate = Monitor(false)
+        let job: Task<Void, any Error>
+
+        init(_ pool: WorkerPool) async {
+            let (begun, signal) = AsyncStream.makeStream(of: Void.self)
+            job = Task { [gate] in
+                try await pool.run {
+                    signal.finish()
+                    _ = gate.wait { $0 ? true : nil }
+                }
+            }
+            for await _ in begun {}
+        }
+
+        func end() async throws {
+            gate.withLock(wake: true) { $0 = true }
+            try await job.value
+        }
+    }
+
     @Test("refuses more than may wait, and everything once closed")
     func bounds() async throws {
         let pool = WorkerPool(name: "test", width: 1, queueLimit: 1)
-        let gate = Monitor((isOpen: false, hasBegun: false))
-        let blocked = Task {
-            try await pool.run {
-                gate.withLock(wake: true) { $0.hasBegun = true }
-                _ = gate.wait { $0.isOpen ? true : nil }
+        let blocker = await Blocker(pool)
+        try await withThrowingTaskGroup(of: Result<Int, any Error>.self) { group in
+            for number in 0..<2 {
+                group.addTask { do { return .success(try await pool.run { number }) } catch { return .failure(error) } }
             }
+            // One of the two waits; the other ends at once.
+            let refused = try await group.next()
+            let failure = #expect(throws: BackupFailure.self) { try refused?.get() }
+            #expect(failure?.kind == .unavailable)
+            #expect(failure?.summary.contains("1 jobs") == true)
+            try await blocker.end()
+            _ = try await group.next()?.get()
         }
-        while !gate.withLock({ $0.hasBegun }) { await Task.yield() }
-        let waiting = Task { try await pool.run { 1 } }
-        var failure: BackupFailure?
-        while failure == nil {
-            // The second job may need a moment to enter the queue.
-            do { _ = try await withThrowingTaskGroup(of: Int.self) { group in
-                group.addTask { try await pool.run { 2 } }
-                group.cancelAll()
-                return try await group.next() ?? 0
-            } } catch let error as BackupFailure where error.kind == .unavailable { failure = error } catch {}
-        }
-        #expect(failure?.summary.contains("1 jobs") == true)
-        gate.withLock(wake: true) { $0.isOpen = true }
-        _ = try await blocked.value
-        #expect(try await waiting.value == 1)
         pool.close()
         let error = await #expect(throws: BackupFailure.self) { try await pool.run { 3 } }
         #expect(error?.kind == .unavailable)
@@ -74,21 +87,13 @@ struct WorkerPoolTests {
     func cancels() async throws {
         let pool = WorkerPool(name: "test", width: 1)
         defer { pool.close() }
-        let gate = Monitor((isOpen: false, hasBegun: false))
-        let blocked = Task {
-            try await pool.run {
-                gate.withLock(wake: true) { $0.hasBegun = true }
-                _ = gate.wait { $0.isOpen ? true : nil }
-            }
-        }
-        while !gate.withLock({ $0.hasBegun }) { await Task.yield() }
+        let blocker = await Blocker(pool)
         let ran = Monitor(false)
         let waiting = Task { try await pool.run { ran.withLock { $0 = true } } }
         waiting.cancel()
         let error = await #expect(throws: BackupFailure.self) { try await waiting.value }
         #expect(error?.kind == .cancelled)
-        gate.withLock(wake: true) { $0.isOpen = true }
-        _ = try await blocked.value
+        try await blocker.end()
         #expect(!ran.withLock { $0 })
     }
 }
