@@ -24,7 +24,8 @@ package struct MasterPublicKey: Sendable {
     }
 
     fileprivate init(_ key: _RSA.Encryption.PublicKey) {
-        pem = key.pemRepresentation
+        let text = key.pemRepresentation
+        pem = text.hasSuffix("\n") ? text : text + "\n"
         bitCount = key.keySizeInBits
     }
 
