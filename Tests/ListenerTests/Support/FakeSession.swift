@@ -99,6 +99,9 @@ final class FakeSession: SessionHandler {
 final class CountedSource: BodySource {
     struct Failure: Error {}
 
+    /// Longer than any piece that is asked for.
+    private static let pattern = (0..<(1024 * 1024)).map { UInt8($0 % 251) }
+
     private let bytes: Int
     private let failsAt: Int?
     private let position = NIOLockedValueBox(0)
@@ -117,6 +120,8 @@ final class CountedSource: BodySource {
             return (start, position)
         }
         if let failsAt, end > failsAt { throw Failure() }
-        return start == end ? nil : (start..<end).map { UInt8($0 % 251) }
+        if start == end { return nil }
+        let offset = start % 251
+        return Array(Self.pattern[offset..<(offset + end - start)])
     }
 }

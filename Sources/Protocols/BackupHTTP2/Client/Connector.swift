@@ -64,12 +64,17 @@ struct Connector: Sendable {
             throw BackupFailure(
                 .notAuthenticated, "the certificate of \(address) is not trusted",
                 hints: ["Check that the server's fingerprint is \(fingerprint), then give it to this client."],
-                cause: UntrustedCertificate(fingerprint: fingerprint))
+                cause: UntrustedCertificate(fingerprint: fingerprint, reason: reason(for: error)))
         } catch let failure as BackupFailure {
             throw failure
         } catch {
             throw BackupFailure(.unavailable, "\(address) cannot be reached", cause: error)
         }
+    }
+
+    private func reason(for error: any Error) -> String {
+        if case .fingerprint = trust { return "" }
+        return error is NIOSSLExtraError ? "it is for another name" : "no valid chain leads to a known authority"
     }
 
     private static func isCertificateError(_ error: any Error) -> Bool {

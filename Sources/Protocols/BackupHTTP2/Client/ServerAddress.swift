@@ -30,8 +30,12 @@ package enum ServerTrust: Sendable, Equatable {
 package struct UntrustedCertificate: Error, Sendable, CustomStringConvertible {
     /// Of the certificate that the server showed.
     package let fingerprint: CertificateFingerprint
+    /// What TLS had against it; empty where it only was another one than expected.
+    package let reason: String
 
-    package var description: String { "the server's certificate has the fingerprint \(fingerprint)" }
+    package var description: String {
+        "the server's certificate has the fingerprint \(fingerprint)" + (reason.isEmpty ? "" : " (\(reason))")
+    }
 }
 
 /// How a client connects, and what it allows itself.

@@ -7,8 +7,9 @@ final class ServerStream {
         case drop
     }
 
-    /// Room that is made for a body before its bytes arrive, at most.
+    /// Room that is made for a body before its bytes arrive, at most; and how many times the first piece.
     private static let reserveLimit = 4 * 1024 * 1024 + 64
+    private static let reserveFactor = 16
 
     let head: StreamHead
     var treatment: BodyTreatment
@@ -28,11 +29,11 @@ final class ServerStream {
         self.awaitsReceipt = awaitsReceipt
     }
 
-    /// Makes room once, by what the request says about its length; untouched pages cost nothing.
+    /// Makes room once, by what the request says about its length, and believes it only in proportion to what has come.
     func reserve(first count: Int, limit: Int) {
         guard body.isEmpty, !isComplete else { return }
         let said = head.header("content-length").flatMap { Int($0) } ?? Self.encodedSize(in: head.target) ?? 0
-        body.reserveCapacity(min(max(said, count), limit, Self.reserveLimit))
+        body.reserveCapacity(max(count, min(said, limit, Self.reserveLimit, count * Self.reserveFactor)))
     }
 
     /// The parameter of chunk and blob uploads that tells the body's length.

@@ -24,7 +24,7 @@ enum SelfSignedCertificate {
             signatureAlgorithm: .ecdsaWithSHA256,
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.notCertificateAuthority)
-                KeyUsage(digitalSignature: true)
+                // No key usage: TLS libraries would then no longer take the file as an authority for itself.
                 try ExtendedKeyUsage([.serverAuth])
                 SubjectAlternativeNames(names.map(generalName))
             },

@@ -50,11 +50,7 @@ final class ConnectionOpener: ChannelInboundHandler, RemovableChannelHandler {
     private func arm(_ limit: Duration, context: ChannelHandlerContext) {
         deadline?.cancel()
         let channel = context.channel
-        deadline = context.eventLoop.scheduleTask(in: TimeAmount(limit)) {
-            // The TLS layer would wait for the other side's goodbye.
-            channel.pipeline.fireErrorCaught(ConnectionTookTooLong())
-            channel.close(promise: nil)
-        }
+        deadline = context.eventLoop.scheduleTask(in: TimeAmount(limit)) { channel.close(promise: nil) }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -143,9 +139,6 @@ final class ConnectionOpener: ChannelInboundHandler, RemovableChannelHandler {
         ) { ledger.ended() }
     }
 }
-
-/// A connection that kept silent, or was too slow, where it must not.
-struct ConnectionTookTooLong: Error {}
 
 extension Channel {
     /// The other side as text, for logs: `127.0.0.1:50312`, `[::1]:50312`.
