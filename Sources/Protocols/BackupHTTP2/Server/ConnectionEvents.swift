@@ -26,7 +26,7 @@ package struct ConnectionTimers: Sendable {
     /// Silence after which a connection ends that is not asked, or that has neither a session nor a request.
     package var idle: Duration
 
-    package init(keepalive: Duration? = .seconds(60), idle: Duration = .seconds(15 * 60)) {
+    package init(keepalive: Duration? = .seconds(120), idle: Duration = .seconds(15 * 60)) {
         self.keepalive = keepalive
         self.idle = idle
     }
