@@ -160,7 +160,7 @@ let testTargets: [Target] = [
         "BackupClient",
         [
             "BackupClient", "BackupServer", "BackupProtocol", "BackupFormats", "Datastore", "Pxar", "Chunking",
-            "BlobCoding", "BlobEncryption", "Platform", "AccessControl", "Tasks", "StateDatabase",
+            "BlobCoding", "BlobEncryption", "Platform", "AccessControl", "Tasks", "StateDatabase", logging,
         ]),
     tests(
         "BackupServer",

@@ -7,7 +7,7 @@ import Platform
 struct Cairn: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cairn", abstract: "Backup server and client that speak the Proxmox Backup Server protocol.",
-        version: CairnVersion.text, subcommands: [Serve.self] + CairnCommands.all)
+        version: CairnVersion.text, subcommands: [Serve.self] + CairnCommands.all + [StateCommand.self])
 
     static func main() async {
         MemoryTuning.keepBigBlocks()
