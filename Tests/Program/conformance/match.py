@@ -73,9 +73,11 @@ def test(key, argument, got, where):
     elif key == "$any":
         fine = True
     elif key == "$has":
-        fine = isinstance(got, list) and any(matches(argument, item) for item in got)
+        wanted = argument if isinstance(argument, list) else [argument]
+        fine = isinstance(got, list) and all(any(matches(a, item) for item in got) for a in wanted)
     elif key == "$hasnot":
-        fine = isinstance(got, list) and not any(matches(argument, item) for item in got)
+        unwanted = argument if isinstance(argument, list) else [argument]
+        fine = isinstance(got, list) and not any(matches(a, item) for a in unwanted for item in got)
     elif key == "$all":
         fine = isinstance(got, list) and all(matches(argument, item) for item in got)
     elif key == "$set":
