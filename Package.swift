@@ -153,7 +153,7 @@ let testTargets: [Target] = [
     tests(
         "BackupHTTP2",
         ["BackupHTTP2", "BackupProtocol", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, nioEmbedded]),
-    tests("ManagementAPI", ["ManagementAPI", "BackupFormats"]),
+    tests("ManagementAPI", ["ManagementAPI", "BackupProtocol", "BackupFormats"]),
     tests("AccessControl", ["AccessControl", "StateDatabase", "BackupFormats", "Platform", logging]),
     tests("Tasks", ["Tasks", "StateDatabase", "BackupFormats", "Platform", logging]),
     tests(

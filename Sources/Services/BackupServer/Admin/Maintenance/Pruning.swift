@@ -31,6 +31,8 @@ extension MaintenanceService {
                 try prune(group, place, options, grant, task)
             }
             task.finish()
+            // Whoever has the answer finds the task ended.
+            await tasks.waitUntilStopped(task.upid)
             return decisions
         } catch {
             task.finish(.error("\(error)"))
