@@ -16,7 +16,9 @@ struct EndpointTests {
     @Test("name every parameter of their path")
     func namePathParameters() {
         for endpoint in Endpoint.all where endpoint.isBuilt {
-            let braces = endpoint.path.split(separator: "/").filter { $0.hasPrefix("{") }.map { String($0.dropFirst().dropLast()) }
+            let braces = endpoint.path.split(separator: "/").filter { $0.hasPrefix("{") }.map {
+                String($0.dropFirst().dropLast())
+            }
             for name in braces {
                 #expect(endpoint.parameters.contains { $0.name == name && !$0.isOptional }, "\(endpoint.name): \(name)")
             }

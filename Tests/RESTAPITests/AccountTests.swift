@@ -26,7 +26,8 @@ struct AccountTests {
         #expect(try await world.send("POST", "/access/ticket", form: parameters).status == 200)
         #expect(try await world.send("POST", "/access/ticket", query: parameters).status == 200)
         #expect(
-            try await world.send("POST", "/access/ticket", json: ["username": "bob@pbs", "password": .string(ticket)]).status
+            try await world.send("POST", "/access/ticket", json: ["username": "bob@pbs", "password": .string(ticket)])
+                .status
                 == 200)
     }
 
@@ -92,16 +93,21 @@ struct AccountTests {
             "PUT", "/access/users/life@pbs", as: admin,
             json: ["comment": "c", "delete": ["firstname"], "digest": .string(digest)])
         #expect(changed.status == 200)
-        #expect(try await world.send("GET", "/access/users/life@pbs", as: admin).data == ["userid": "life@pbs", "comment": "c"])
+        #expect(
+            try await world.send("GET", "/access/users/life@pbs", as: admin).data == [
+                "userid": "life@pbs", "comment": "c",
+            ])
         #expect(try await world.send("DELETE", "/access/users/life@pbs", as: admin).status == 200)
         #expect(try await world.send("GET", "/access/users/life@pbs", as: admin).status == 400)
-        let short = try await world.send("POST", "/access/users", as: admin, json: ["userid": "a@pbs", "password": "abcd"])
+        let short = try await world.send(
+            "POST", "/access/users", as: admin, json: ["userid": "a@pbs", "password": "abcd"])
         #expect(short.text.contains("'password': value must be at least 8 characters long"))
     }
 
     @Test("see themselves, and others only with the privilege")
     func visibility() async throws {
-        #expect(try await world.send("GET", "/access/users", as: bob).data.arrayValue?.map { $0["userid"] } == ["bob@pbs"])
+        #expect(
+            try await world.send("GET", "/access/users", as: bob).data.arrayValue?.map { $0["userid"] } == ["bob@pbs"])
         #expect(try await world.send("GET", "/access/users/bob@pbs", as: bob).status == 200)
         #expect(try await world.send("GET", "/access/users/admin@pbs", as: bob).status == 403)
         #expect(try await world.send("POST", "/access/users", as: bob, json: ["userid": "new@pbs"]).status == 403)
@@ -134,7 +140,8 @@ struct AccountTests {
         let list = try await world.send("GET", "/access/acl", as: admin, query: [("path", "/datastore/store1")])
         #expect(
             list.data.arrayValue?.contains([
-                "path": "/datastore/store1", "ugid": "bob@pbs", "ugid_type": "user", "propagate": false, "roleid": "Audit",
+                "path": "/datastore/store1", "ugid": "bob@pbs", "ugid_type": "user", "propagate": false,
+                "roleid": "Audit",
             ]) == true)
         #expect(list.json["digest"]?.stringValue?.count == 64)
         for wrong: JSONValue in [
@@ -153,7 +160,9 @@ struct AccountTests {
     func permissions() async throws {
         let own = try await world.send("GET", "/access/permissions", as: bob)
         #expect(own.data == ["/datastore/store1": ["Datastore.Backup": true]])
-        #expect(try await world.send("GET", "/access/permissions", as: bob, query: [("auth-id", "admin@pbs")]).status == 400)
+        #expect(
+            try await world.send("GET", "/access/permissions", as: bob, query: [("auth-id", "admin@pbs")]).status == 400
+        )
         let roles = try await world.send("GET", "/access/roles", as: bob)
         #expect(roles.data.arrayValue?.count == 18)
         let all = try await world.send("GET", "/access/permissions", as: admin, query: [("path", "/")])
@@ -170,7 +179,8 @@ struct AccountTests {
             json: ["userid": "bob@pbs", "password": "another-pass-1", "confirmation-password": "secret-bob"])
         #expect(with.status == 200)
         #expect(
-            try await world.send("POST", "/access/ticket", json: ["username": "bob@pbs", "password": "another-pass-1"]).status
+            try await world.send("POST", "/access/ticket", json: ["username": "bob@pbs", "password": "another-pass-1"])
+                .status
                 == 200)
     }
 }

@@ -32,13 +32,16 @@ struct ContentTests {
         try world.addSnapshot("host/a", 1000, in: "store1", owner: "admin@pbs")
         let path = Self.base + "/notes"
         #expect(try await world.send("GET", path, as: admin, query: name("a", 1000)).data == "")
-        #expect(try await world.send("PUT", path, as: admin, query: name("a", 1000) + [("notes", "l1\nl2")]).status == 200)
+        #expect(
+            try await world.send("PUT", path, as: admin, query: name("a", 1000) + [("notes", "l1\nl2")]).status == 200)
         #expect(try await world.send("GET", path, as: admin, query: name("a", 1000)).data == "l1\nl2")
         let list = try await world.send("GET", Self.base + "/snapshots", as: admin)
         #expect(list.data.arrayValue?.first?["comment"] == "l1")
         #expect(try await world.send("GET", path, as: admin, query: name("a", 1001)).status == 400)
         let group = [("backup-type", "host"), ("backup-id", "a")]
-        #expect(try await world.send("PUT", Self.base + "/group-notes", as: admin, query: group + [("notes", "g\nh")]).status == 200)
+        #expect(
+            try await world.send("PUT", Self.base + "/group-notes", as: admin, query: group + [("notes", "g\nh")])
+                .status == 200)
         #expect(try await world.send("GET", Self.base + "/group-notes", as: admin, query: group).data == "g\nh")
         #expect(try await world.send("GET", Self.base + "/groups", as: admin).data.arrayValue?.first?["comment"] == "g")
     }
@@ -48,9 +51,11 @@ struct ContentTests {
         try world.addSnapshot("host/a", 1000, in: "store1", owner: "admin@pbs")
         try world.addSnapshot("host/a", 2000, in: "store1", owner: "admin@pbs")
         let path = Self.base + "/protected"
-        #expect(try await world.send("PUT", path, as: admin, query: name("a", 1000) + [("protected", "1")]).status == 200)
+        #expect(
+            try await world.send("PUT", path, as: admin, query: name("a", 1000) + [("protected", "1")]).status == 200)
         #expect(try await world.send("GET", path, as: admin, query: name("a", 1000)).data == true)
-        #expect(try await world.send("DELETE", Self.base + "/snapshots", as: admin, query: name("a", 1000)).status == 400)
+        #expect(
+            try await world.send("DELETE", Self.base + "/snapshots", as: admin, query: name("a", 1000)).status == 400)
         let pruned = try await world.send(
             "POST", Self.base + "/prune", as: admin, json: ["backup-type": "host", "backup-id": "a", "keep-last": 1])
         #expect(pruned.data.arrayValue?.map { [$0["keep"], $0["protected"]] } == [[true, true], [true, false]])
@@ -76,7 +81,9 @@ struct ContentTests {
 
     @Test("prunes as a task, and lists what it decided oldest first")
     func prune() async throws {
-        for time: Int64 in [1000, 2000, 3000] { try world.addSnapshot("host/a", time, in: "store1", owner: "admin@pbs") }
+        for time: Int64 in [1000, 2000, 3000] {
+            try world.addSnapshot("host/a", time, in: "store1", owner: "admin@pbs")
+        }
         let body: JSONValue = ["backup-type": "host", "backup-id": "a", "keep-last": 1]
         let reply = try await world.send("POST", Self.base + "/prune", as: admin, json: body)
         #expect(reply.data.arrayValue?.compactMap { $0["keep"]?.boolValue } == [false, false, true])
@@ -136,7 +143,8 @@ struct ContentTests {
         #expect(list.data.arrayValue?.first?["verification"] == ["upid": .string(task), "state": "ok"])
         let half = try await world.send("POST", Self.base + "/verify", as: admin, json: ["backup-type": "host"])
         #expect(half.status == 400)
-        let group = try await world.send("POST", Self.base + "/verify", as: admin, json: ["backup-type": "host", "backup-id": "a"])
+        let group = try await world.send(
+            "POST", Self.base + "/verify", as: admin, json: ["backup-type": "host", "backup-id": "a"])
         #expect(group.data.stringValue?.contains(":verify_group:") == true)
         let all = try await world.send("POST", Self.base + "/verify", as: admin, json: ["ignore-verified": false])
         #expect(all.data.stringValue?.contains(":verify:store1:") == true)
@@ -160,8 +168,10 @@ struct ContentTests {
         var broken = plainBlob("log")
         broken[12] ^= 1
         #expect(try await world.send("POST", path, as: admin, query: name("a", 1000), body: broken).status == 400)
-        #expect(try await world.send("POST", path, as: admin, query: name("a", 1000), body: plainBlob("log")).data == .null)
-        #expect(try await world.send("POST", path, as: admin, query: name("a", 1000), body: plainBlob("log")).status == 400)
+        #expect(
+            try await world.send("POST", path, as: admin, query: name("a", 1000), body: plainBlob("log")).data == .null)
+        #expect(
+            try await world.send("POST", path, as: admin, query: name("a", 1000), body: plainBlob("log")).status == 400)
         let files = try await world.send("GET", Self.base + "/files", as: admin, query: name("a", 1000))
         #expect(files.data.arrayValue?.contains(["filename": "client.log.blob"]) == true)
     }
@@ -171,12 +181,15 @@ struct ContentTests {
         let path = Self.base + "/namespace"
         var parent = ""
         for level in 1...7 {
-            let body: JSONValue = parent.isEmpty ? ["name": "d1"] : ["name": .string("d\(level)"), "parent": .string(parent)]
+            let body: JSONValue =
+                parent.isEmpty ? ["name": "d1"] : ["name": .string("d\(level)"), "parent": .string(parent)]
             parent += (parent.isEmpty ? "" : "/") + "d\(level)"
             #expect(try await world.send("POST", path, as: admin, json: body).data == .string(parent))
         }
         #expect(try await world.send("POST", path, as: admin, json: ["name": "d1"]).status == 200)
-        #expect(try await world.send("POST", path, as: admin, json: ["name": "d8", "parent": .string(parent)]).status == 400)
+        #expect(
+            try await world.send("POST", path, as: admin, json: ["name": "d8", "parent": .string(parent)]).status == 400
+        )
         #expect(try await world.send("POST", path, as: admin, json: ["name": "x", "parent": "ghost"]).status == 400)
         let start = try await world.send("GET", path, as: admin, query: [("parent", "d1"), ("max-depth", "1")])
         #expect(start.data == [["ns": "d1"], ["ns": "d1/d2"]])

@@ -25,11 +25,13 @@ struct ConventionTests {
         #expect(extjs.json["success"] == true && extjs.json["status"] == 200)
     }
 
-    @Test("are refused where the path leads nowhere", arguments: [
-        ("GET", "/api2", 404), ("GET", "/api2/xml/version", 400), ("GET", "/api2/json/nosuch", 404),
-        ("PATCH", "/api2/json/version", 404), ("GET", "/nosuch", 404), ("POST", "/", 400),
-        ("GET", "/api2/json/.hidden", 400),
-    ])
+    @Test(
+        "are refused where the path leads nowhere",
+        arguments: [
+            ("GET", "/api2", 404), ("GET", "/api2/xml/version", 400), ("GET", "/api2/json/nosuch", 404),
+            ("PATCH", "/api2/json/version", 404), ("GET", "/nosuch", 404), ("POST", "/", 400),
+            ("GET", "/api2/json/.hidden", 400),
+        ])
     func nowhere(_ method: String, _ path: String, _ status: Int) async throws {
         let reply = try await world.reply(await world.answer(method, path, as: admin))
         #expect(reply.status == status)
@@ -45,7 +47,8 @@ struct ConventionTests {
         func status(_ count: Int) async throws -> Int {
             let path = "/api2/json/version?_dc="
             return try await world.reply(
-                await world.answer("GET", path + String(repeating: "x", count: count - path.utf8.count + 1), as: admin)).status
+                await world.answer("GET", path + String(repeating: "x", count: count - path.utf8.count + 1), as: admin)
+            ).status
         }
         #expect(try await status(3072) == 200)
         #expect(try await status(3073) == 414)
@@ -64,7 +67,8 @@ struct ConventionTests {
 
     @Test("wait before they refuse credentials and privileges")
     func delays() async throws {
-        let slow = try World(delays: RefusalDelays(unauthenticated: .milliseconds(300), unauthorized: .milliseconds(200)))
+        let slow = try World(
+            delays: RefusalDelays(unauthenticated: .milliseconds(300), unauthorized: .milliseconds(200)))
         let nobody = try await slow.user("nobody")
         func time(_ body: () async throws -> Reply) async throws -> (Int, Duration) {
             let start = ContinuousClock.now
@@ -88,8 +92,11 @@ struct ConventionTests {
         }
         #expect(try await world.send("GET", "/admin/datastore/store1", as: admin).data.arrayValue?.isEmpty == false)
         let node = try await world.send("GET", "/nodes/any", as: admin).data
-        #expect(node == [["subdir": "certificates"], ["subdir": "config"], ["subdir": "report"], ["subdir": "rrd"],
-            ["subdir": "status"], ["subdir": "subscription"], ["subdir": "tasks"], ["subdir": "time"]])
+        #expect(
+            node == [
+                ["subdir": "certificates"], ["subdir": "config"], ["subdir": "report"], ["subdir": "rrd"],
+                ["subdir": "status"], ["subdir": "subscription"], ["subdir": "tasks"], ["subdir": "time"],
+            ])
     }
 
     @Test("take parameters from query, form and JSON alike")
@@ -112,15 +119,23 @@ struct ConventionTests {
         #expect(ignored.status == 400 && ignored.text.hasPrefix("parameter verification failed:\n"))
     }
 
-    @Test("name the parameter that is wrong, and why", arguments: [
-        ("GET", "/admin/datastore/store1/namespace", "max-depth=8", "'max-depth': value must have a maximum value of 7"),
-        ("GET", "/admin/datastore/store1/snapshots", "backup-id=a b", "'backup-id': value does not match"),
-        ("GET", "/admin/datastore/store1/snapshots", "x=1", "'x': schema does not allow additional properties"),
-        ("GET", "/admin/datastore/xx/status", "", "'store': value must be at least 3 characters long"),
-        ("GET", "/admin/datastore/store1/status", "verbose=t", "'verbose': Expected boolean value"),
-        ("GET", "/admin/datastore/store1/download", "backup-type=host&backup-id=a&backup-time=1&file-name=../x.blob", "'file-name': value does not match"),
-        ("GET", "/nodes/localhost/tasks", "statusfilter=bad", "value 'bad' is not defined in the enumeration"),
-    ])
+    @Test(
+        "name the parameter that is wrong, and why",
+        arguments: [
+            (
+                "GET", "/admin/datastore/store1/namespace", "max-depth=8",
+                "'max-depth': value must have a maximum value of 7"
+            ),
+            ("GET", "/admin/datastore/store1/snapshots", "backup-id=a b", "'backup-id': value does not match"),
+            ("GET", "/admin/datastore/store1/snapshots", "x=1", "'x': schema does not allow additional properties"),
+            ("GET", "/admin/datastore/xx/status", "", "'store': value must be at least 3 characters long"),
+            ("GET", "/admin/datastore/store1/status", "verbose=t", "'verbose': Expected boolean value"),
+            (
+                "GET", "/admin/datastore/store1/download",
+                "backup-type=host&backup-id=a&backup-time=1&file-name=../x.blob", "'file-name': value does not match"
+            ),
+            ("GET", "/nodes/localhost/tasks", "statusfilter=bad", "value 'bad' is not defined in the enumeration"),
+        ])
     func parameterTexts(_ method: String, _ path: String, _ query: String, _ text: String) async throws {
         let target = "/api2/json\(path)?\(query.replacing(" ", with: "%20"))"
         let reply = try await world.reply(await world.answer(method, target, as: admin))
@@ -130,11 +145,15 @@ struct ConventionTests {
 
     @Test("list wrong parameters by name in extjs")
     func errorsByName() async throws {
-        let reply = try await world.reply(await world.answer("GET", "/api2/extjs/admin/datastore/store1/notes", as: admin))
+        let reply = try await world.reply(
+            await world.answer("GET", "/api2/extjs/admin/datastore/store1/notes", as: admin))
         #expect(reply.status == 200)
         #expect(reply.json["success"] == false && reply.json["status"] == 400)
         #expect(reply.json["message"] == "parameter verification errors")
-        #expect(Set(reply.json["errors"]?.objectValue?.members.map(\.name) ?? []) == ["backup-type", "backup-id", "backup-time"])
+        #expect(
+            Set(reply.json["errors"]?.objectValue?.members.map(\.name) ?? []) == [
+                "backup-type", "backup-id", "backup-time",
+            ])
     }
 
     @Test("have bodies of at most 512 KiB, and logs of a blob's size")

@@ -16,7 +16,9 @@ struct RecordedAnswerTests {
     }
 
     static let plain = [("backup-type", "host"), ("backup-id", "plain")]
-    static func plain(_ day: Int) -> [(String, String)] { plain + [("backup-time", day == 1 ? "1717200000" : "1717286400")] }
+    static func plain(_ day: Int) -> [(String, String)] {
+        plain + [("backup-time", day == 1 ? "1717200000" : "1717286400")]
+    }
 
     /// The body of a recorded answer.
     static func recorded(_ name: String) throws -> JSONValue {
@@ -25,7 +27,9 @@ struct RecordedAnswerTests {
         return try JSONValue(parsing: String(text[start...]).trimmingCharacters(in: .whitespacesAndNewlines)).sorted()
     }
 
-    static func ask(_ method: String, _ path: String, _ query: [(String, String)] = [], json: JSONValue? = nil) async throws -> JSONValue {
+    static func ask(_ method: String, _ path: String, _ query: [(String, String)] = [], json: JSONValue? = nil)
+        async throws -> JSONValue
+    {
         let (world, caller) = try await shared.value
         let reply = try await world.send(method, "/admin/datastore/fix" + path, as: caller, query: query, json: json)
         #expect(reply.status == 200, "\(reply.text)")
@@ -53,16 +57,20 @@ struct RecordedAnswerTests {
                     let files = (object["files"]?.arrayValue ?? []).compactMap(\.stringValue).sorted()
                     object["files"] = .array(files.map { .string($0) })
                     // The recorded answer keeps the line end of the first line, which release 3.2 did.
-                    object["comment"] = object["comment"]?.stringValue.map { .string($0.trimmingCharacters(in: .newlines)) }
+                    object["comment"] = object["comment"]?.stringValue.map {
+                        .string($0.trimmingCharacters(in: .newlines))
+                    }
                     return .object(object)
                 })
         }
         #expect(normal(try await Self.ask("GET", "/groups")) == normal(try Self.recorded("GET-groups")))
     }
 
-    @Test("are those of the original for files, notes, protection and namespaces", arguments: [
-        ("/files", 1, "GET-files"), ("/notes", 2, "GET-notes"), ("/protected", 2, "GET-protected"),
-    ])
+    @Test(
+        "are those of the original for files, notes, protection and namespaces",
+        arguments: [
+            ("/files", 1, "GET-files"), ("/notes", 2, "GET-notes"), ("/protected", 2, "GET-protected"),
+        ])
     func single(_ path: String, _ day: Int, _ name: String) async throws {
         #expect(try await Self.ask("GET", path, Self.plain(day)) == Self.recorded(name))
     }
@@ -74,7 +82,8 @@ struct RecordedAnswerTests {
 
     @Test("are those of the original for a dry prune without rules")
     func prune() async throws {
-        let ours = try await Self.ask("POST", "/prune", json: ["backup-type": "host", "backup-id": "plain", "dry-run": true])
+        let ours = try await Self.ask(
+            "POST", "/prune", json: ["backup-type": "host", "backup-id": "plain", "dry-run": true])
         #expect(ours == (try Self.recorded("POST-prune-dry-run")))
     }
 
@@ -84,7 +93,9 @@ struct RecordedAnswerTests {
         let theirs = try Self.recorded("GET-status")["data"]
         #expect(ours?.objectValue?.members.map(\.name) == theirs?.objectValue?.members.map(\.name))
         #expect(ours?["counts"] == theirs?["counts"])
-        #expect(Set(ours?["gc-status"]?.objectValue?.members.map(\.name) ?? []) == Set(theirs?["gc-status"]?.objectValue?.members.map(\.name) ?? []))
+        #expect(
+            Set(ours?["gc-status"]?.objectValue?.members.map(\.name) ?? [])
+                == Set(theirs?["gc-status"]?.objectValue?.members.map(\.name) ?? []))
     }
 
     @Test("hand out blobs and indexes as they are stored")
@@ -108,11 +119,14 @@ struct RecordedAnswerTests {
         let catalog = try await world.send(
             "GET", path, as: caller, query: Self.plain(1) + [("file-name", "catalog.pcat1.didx")])
         #expect(catalog.bytes == (try Fixtures.bytes("pbs/outputs/catalog.host_plain_2024-06-01T00_00_00Z.pcat1")))
-        let image = try await world.send("GET", path, as: caller, query: Self.plain(1) + [("file-name", "disk.img.fidx")])
+        let image = try await world.send(
+            "GET", path, as: caller, query: Self.plain(1) + [("file-name", "disk.img.fidx")])
         #expect(image.bytes.count == 10_485_883 && image.bytes.starts(with: Array("img line 00000000".utf8)))
         let encrypted = [("backup-type", "host"), ("backup-id", "enc"), ("backup-time", "1717200000")]
         for name in ["small.pxar.didx", "vm.conf.blob"] {
-            #expect(try await world.send("GET", path, as: caller, query: encrypted + [("file-name", name)]).status == 400, "\(name)")
+            #expect(
+                try await world.send("GET", path, as: caller, query: encrypted + [("file-name", name)]).status == 400,
+                "\(name)")
         }
     }
 }

@@ -25,7 +25,8 @@ extension World {
         json: JSONValue? = nil, form: [(String, String)]? = nil, body: [UInt8]? = nil,
         headers: [(name: String, value: String)] = []
     ) async throws -> Reply {
-        let answer = await answer(method, "/api2/json" + path, as: caller, query: query, json: json, form: form, body: body, headers: headers)
+        let answer = await answer(
+            method, "/api2/json" + path, as: caller, query: query, json: json, form: form, body: body, headers: headers)
         return try await reply(answer)
     }
 

@@ -7,7 +7,8 @@ import Testing
 @Suite("Roles")
 struct RoleTests {
     static let columns: [Role] = [
-        .admin, .datastoreAdmin, .datastorePowerUser, .datastoreBackup, .datastoreReader, .datastoreAudit, .audit, .noAccess,
+        .admin, .datastoreAdmin, .datastorePowerUser, .datastoreBackup, .datastoreReader, .datastoreAudit, .audit,
+        .noAccess,
         .remoteAdmin,
     ]
 
@@ -25,33 +26,55 @@ struct RoleTests {
     }
 
     static let rows: [Row] = [
-        Row(name: "list groups", method: "GET", path: "/groups", statuses: [200, 200, 200, 200, 200, 200, 200, 403, 403]),
-        Row(name: "list snapshots", method: "GET", path: "/snapshots", statuses: [200, 200, 200, 200, 200, 200, 200, 403, 403]),
-        Row(name: "read notes of a foreign snapshot", method: "GET", path: "/notes", parameters: time,
-            statuses: [200, 200, 400, 400, 200, 200, 200, 403, 403]),
-        Row(name: "set notes of a foreign snapshot", method: "PUT", path: "/notes", parameters: with(time, "notes", "n"),
-            statuses: [200, 200, 400, 400, 403, 403, 403, 403, 403]),
-        Row(name: "protect a foreign snapshot", method: "PUT", path: "/protected", parameters: with(time, "protected", false),
-            statuses: [200, 200, 400, 400, 403, 403, 403, 403, 403]),
-        Row(name: "decode a file of a foreign snapshot", method: "GET", path: "/download-decoded",
-            parameters: with(time, "file-name", "a.conf.blob"), statuses: [200, 200, 400, 400, 200, 403, 403, 403, 403]),
-        Row(name: "prune a foreign group", method: "POST", path: "/prune", parameters: with(dry, "keep-last", 1),
-            statuses: [200, 200, 400, 403, 403, 403, 403, 403, 403]),
-        Row(name: "verify a foreign snapshot", method: "POST", path: "/verify", parameters: time,
-            statuses: [200, 200, 400, 400, 200, 403, 403, 403, 403]),
-        Row(name: "change the owner of a foreign group", method: "POST", path: "/change-owner",
-            parameters: with(group, "new-owner", "owner@pbs"), statuses: [200, 200, 401, 401, 403, 403, 403, 403, 403]),
-        Row(name: "list files of an own snapshot", method: "GET", path: "/files", parameters: time, isOwn: true,
+        Row(
+            name: "list groups", method: "GET", path: "/groups",
             statuses: [200, 200, 200, 200, 200, 200, 200, 403, 403]),
-        Row(name: "download from an own snapshot", method: "GET", path: "/download",
+        Row(
+            name: "list snapshots", method: "GET", path: "/snapshots",
+            statuses: [200, 200, 200, 200, 200, 200, 200, 403, 403]),
+        Row(
+            name: "read notes of a foreign snapshot", method: "GET", path: "/notes", parameters: time,
+            statuses: [200, 200, 400, 400, 200, 200, 200, 403, 403]),
+        Row(
+            name: "set notes of a foreign snapshot", method: "PUT", path: "/notes",
+            parameters: with(time, "notes", "n"),
+            statuses: [200, 200, 400, 400, 403, 403, 403, 403, 403]),
+        Row(
+            name: "protect a foreign snapshot", method: "PUT", path: "/protected",
+            parameters: with(time, "protected", false),
+            statuses: [200, 200, 400, 400, 403, 403, 403, 403, 403]),
+        Row(
+            name: "decode a file of a foreign snapshot", method: "GET", path: "/download-decoded",
+            parameters: with(time, "file-name", "a.conf.blob"), statuses: [200, 200, 400, 400, 200, 403, 403, 403, 403]),
+        Row(
+            name: "prune a foreign group", method: "POST", path: "/prune", parameters: with(dry, "keep-last", 1),
+            statuses: [200, 200, 400, 403, 403, 403, 403, 403, 403]),
+        Row(
+            name: "verify a foreign snapshot", method: "POST", path: "/verify", parameters: time,
+            statuses: [200, 200, 400, 400, 200, 403, 403, 403, 403]),
+        Row(
+            name: "change the owner of a foreign group", method: "POST", path: "/change-owner",
+            parameters: with(group, "new-owner", "owner@pbs"), statuses: [200, 200, 401, 401, 403, 403, 403, 403, 403]),
+        Row(
+            name: "list files of an own snapshot", method: "GET", path: "/files", parameters: time, isOwn: true,
+            statuses: [200, 200, 200, 200, 200, 200, 200, 403, 403]),
+        Row(
+            name: "download from an own snapshot", method: "GET", path: "/download",
             parameters: with(time, "file-name", "a.conf.blob"), isOwn: true,
             statuses: [200, 200, 200, 200, 200, 403, 403, 403, 403]),
-        Row(name: "prune an own group", method: "POST", path: "/prune", parameters: with(dry, "keep-last", 1), isOwn: true,
+        Row(
+            name: "prune an own group", method: "POST", path: "/prune", parameters: with(dry, "keep-last", 1),
+            isOwn: true,
             statuses: [200, 200, 200, 403, 403, 403, 403, 403, 403]),
-        Row(name: "store status", method: "GET", path: "/status", statuses: [200, 200, 200, 200, 200, 200, 200, 403, 403]),
-        Row(name: "status of garbage collection", method: "GET", path: "/gc",
+        Row(
+            name: "store status", method: "GET", path: "/status",
+            statuses: [200, 200, 200, 200, 200, 200, 200, 403, 403]),
+        Row(
+            name: "status of garbage collection", method: "GET", path: "/gc",
             statuses: [200, 200, 403, 403, 200, 200, 200, 403, 403]),
-        Row(name: "prune the store", method: "POST", path: "/prune-datastore", parameters: ["dry-run": true, "keep-last": 1],
+        Row(
+            name: "prune the store", method: "POST", path: "/prune-datastore",
+            parameters: ["dry-run": true, "keep-last": 1],
             statuses: [200, 200, 200, 400, 400, 400, 400, 400, 400]),
     ]
 
@@ -106,12 +129,18 @@ struct RoleTests {
         let caller = try await world.user("nsonly", .datastoreBackup, on: "/datastore/store1/a")
         let base = "/admin/datastore/store1"
         let list = try await world.send("GET", "\(base)/namespace", as: caller)
-        #expect(list.data.arrayValue?.contains(["ns": "a"]) == true && list.data.arrayValue?.contains(["ns": "b"]) == false)
+        #expect(
+            list.data.arrayValue?.contains(["ns": "a"]) == true && list.data.arrayValue?.contains(["ns": "b"]) == false)
         #expect(try await world.send("GET", "\(base)/groups", as: caller, query: [("ns", "a")]).status == 200)
         #expect(try await world.send("GET", "\(base)/groups", as: caller, query: [("ns", "b")]).status == 403)
         #expect(try await world.send("GET", "\(base)/status", as: caller).data == ["total": 0, "used": 0, "avail": 0])
-        #expect(try await world.send("GET", "/status/datastore-usage", as: caller).data == [["store": "store1", "mount-status": "nonremovable"]])
-        #expect(try await world.send("POST", "\(base)/namespace", as: caller, json: ["name": "x", "parent": "a"]).status == 403)
+        #expect(
+            try await world.send("GET", "/status/datastore-usage", as: caller).data == [
+                ["store": "store1", "mount-status": "nonremovable"]
+            ])
+        #expect(
+            try await world.send("POST", "\(base)/namespace", as: caller, json: ["name": "x", "parent": "a"]).status
+                == 403)
         #expect(try await world.send("GET", "/admin/datastore", as: caller).data.arrayValue?.first?["comment"] == .null)
     }
 
@@ -121,7 +150,8 @@ struct RoleTests {
         try world.addStore("store1")
         _ = try await world.user("audit", .datastoreAudit)
         let token = try world.token("adm", of: "audit", .admin)
-        let permissions = try await world.send("GET", "/access/permissions", as: token, query: [("path", "/datastore/store1")])
+        let permissions = try await world.send(
+            "GET", "/access/permissions", as: token, query: [("path", "/datastore/store1")])
         #expect(permissions.data == ["/datastore/store1": ["Datastore.Audit": true]])
     }
 
@@ -135,7 +165,10 @@ struct RoleTests {
         try world.addSnapshot("host/two", 1, in: "store1", owner: "bk@pbs!t1")
         try world.addSnapshot("host/three", 1, in: "store1", owner: "other@pbs")
         func ids(_ caller: World.Caller) async throws -> Set<JSONValue?> {
-            Set(try await world.send("GET", "/admin/datastore/store1/groups", as: caller).data.arrayValue?.map { $0["backup-id"] } ?? [])
+            Set(
+                try await world.send("GET", "/admin/datastore/store1/groups", as: caller).data.arrayValue?.map {
+                    $0["backup-id"]
+                } ?? [])
         }
         #expect(try await ids(user) == ["one", "two"])
         #expect(try await ids(token) == ["two"])
@@ -143,7 +176,8 @@ struct RoleTests {
         func give(_ group: String, _ owner: String, as caller: World.Caller) async throws -> Int {
             try await world.send(
                 "POST", path, as: caller,
-                json: ["backup-type": "host", "backup-id": .string(group), "new-owner": .string(owner)]).status
+                json: ["backup-type": "host", "backup-id": .string(group), "new-owner": .string(owner)]
+            ).status
         }
         #expect(try await give("one", "bk@pbs!t1", as: user) == 200)
         #expect(try await give("one", "bk@pbs", as: token) == 401)

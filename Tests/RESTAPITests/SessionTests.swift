@@ -30,9 +30,11 @@ struct SessionTests {
         try await world.reply(await world.answer("GET", path, as: caller ?? user, query: query, headers: headers))
     }
 
-    @Test("upgrades below both formats and with doubled slashes", arguments: [
-        "/api2/json/backup", "//api2/json/backup", "/api2/extjs/backup",
-    ])
+    @Test(
+        "upgrades below both formats and with doubled slashes",
+        arguments: [
+            "/api2/json/backup", "//api2/json/backup", "/api2/extjs/backup",
+        ])
     func upgrades(_ path: String) async throws {
         let reply = try await open(path)
         #expect(reply.status == 101 && reply.header("upgrade") == "proxmox-backup-protocol-v1")
@@ -41,7 +43,9 @@ struct SessionTests {
     @Test("is refused with wrong parameters before all else but credentials")
     func parameters() async throws {
         let nobody = try await world.user("nobody")
-        #expect(try await open(Self.parameters.isEmpty ? "" : "/api2/json/backup", [("foo", "1")], as: World.Caller.nobody).status == 401)
+        #expect(
+            try await open(Self.parameters.isEmpty ? "" : "/api2/json/backup", [("foo", "1")], as: World.Caller.nobody)
+                .status == 401)
         let reply = try await open("/api2/json/backup", [("store", "store1")], as: nobody)
         #expect(reply.status == 400 && reply.text.hasPrefix("parameter verification failed:\n"))
         #expect(reply.text.split(separator: "\n").count == 4)
@@ -63,7 +67,8 @@ struct SessionTests {
         let admin = try await world.user("admin", .admin)
         try world.addStore("busy", settings: ["maintenance-mode": "read-only"])
         let wrong = [(name: "upgrade", value: "x")]
-        let busy = try await open("/api2/json/backup", [("store", "busy")] + Self.parameters.dropFirst(), as: admin, headers: wrong)
+        let busy = try await open(
+            "/api2/json/backup", [("store", "busy")] + Self.parameters.dropFirst(), as: admin, headers: wrong)
         #expect(busy.status == 400 && busy.text.contains("maintenance"))
         let missing = Self.parameters + [("ns", "nope")]
         let header = try await open("/api2/json/backup", missing, headers: wrong)
@@ -84,7 +89,8 @@ struct SessionTests {
         }
         #expect(kind == "backup" && identity == AuthID(parsing: "bk@pbs") && response.status == 200)
         await session.connectionEnded(.closed)
-        let upgrade = await world.answer("GET", "/api2/json/backup", as: user, query: Self.parameters, headers: Self.backup, isHTTP2: true)
+        let upgrade = await world.answer(
+            "GET", "/api2/json/backup", as: user, query: Self.parameters, headers: Self.backup, isHTTP2: true)
         #expect(try await world.reply(upgrade).status == 400)
     }
 
@@ -97,7 +103,8 @@ struct SessionTests {
 
     @Test("shows as a task that its owner may watch and stop")
     func tasks() async throws {
-        let answer = await world.answer("GET", "/api2/json/backup", as: user, query: Self.parameters, headers: Self.backup)
+        let answer = await world.answer(
+            "GET", "/api2/json/backup", as: user, query: Self.parameters, headers: Self.backup)
         guard case .upgrade(_, let session) = answer else {
             Issue.record("no session")
             return
@@ -113,7 +120,8 @@ struct SessionTests {
         #expect(try await world.send("GET", path + "/status", as: user).data["status"] == "running")
         #expect(try await world.send("GET", path + "/status", as: other).status == 400)
         #expect(try await world.send("DELETE", path, as: other).status == 400)
-        let log = try await world.send("GET", path + "/log", as: user, query: [("start", "1"), ("limit", "500"), ("test-status", "true")])
+        let log = try await world.send(
+            "GET", path + "/log", as: user, query: [("start", "1"), ("limit", "500"), ("test-status", "true")])
         #expect(log.json["active"] == true && log.json["success"] == 1)
         #expect(log.header("content-type") == "application/json")
         let running = try await world.send("GET", "/admin/datastore/store1/snapshots", as: user)
@@ -123,7 +131,8 @@ struct SessionTests {
         await world.tasks.waitUntilStopped(try UPID(parsing: upid))
         #expect(try await world.send("GET", path + "/status", as: user).data["exitstatus"] == "task aborted")
         let whole = try await world.send("GET", path + "/log", as: user, query: [("download", "1")])
-        #expect(whole.header("content-disposition")?.hasPrefix("attachment") == true && whole.text.contains("TASK ERROR"))
+        #expect(
+            whole.header("content-disposition")?.hasPrefix("attachment") == true && whole.text.contains("TASK ERROR"))
     }
 
     @Test("gives tasks that nobody knows as unknown")

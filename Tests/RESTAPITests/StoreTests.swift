@@ -32,9 +32,11 @@ struct StoreTests {
         let read = try await world.send("GET", "/config/datastore/new", as: admin)
         #expect(read.data == ["name": "new", "path": .string(path), "comment": "the first", "verify-new": true])
         #expect(read.json["digest"]?.stringValue?.count == 64)
-        #expect(try await world.send("GET", "/admin/datastore", as: admin).data
-            == [["store": "new", "comment": "the first", "mount-status": "nonremovable"]])
-        let again = try await world.send("POST", "/config/datastore", as: admin, json: ["name": "new", "path": .string(path)])
+        #expect(
+            try await world.send("GET", "/admin/datastore", as: admin).data
+                == [["store": "new", "comment": "the first", "mount-status": "nonremovable"]])
+        let again = try await world.send(
+            "POST", "/config/datastore", as: admin, json: ["name": "new", "path": .string(path)])
         #expect(again.status == 400)
         let changed = try await world.send(
             "PUT", "/config/datastore/new", as: admin, json: ["delete": ["comment"], "maintenance-mode": "read-only"])
@@ -43,7 +45,9 @@ struct StoreTests {
             "PUT", "/config/datastore/new", as: admin,
             json: ["comment": "x", "digest": .string(String(repeating: "1", count: 64))])
         #expect(stale.status == 400)
-        #expect(try await world.send("PUT", "/config/datastore/new", as: admin, json: ["maintenance-mode": "odd"]).status == 400)
+        #expect(
+            try await world.send("PUT", "/config/datastore/new", as: admin, json: ["maintenance-mode": "odd"]).status
+                == 400)
         let gone = try await world.send("DELETE", "/config/datastore/new", as: admin)
         #expect(try await finish(gone) == "OK")
         #expect(try FileSystem.isFolder(path))
@@ -53,17 +57,21 @@ struct StoreTests {
             "POST", "/config/datastore", as: admin,
             json: ["name": "new", "path": .string(path), "reuse-datastore": true])
         #expect(try await finish(taken) == "OK")
-        let destroyed = try await world.send("DELETE", "/config/datastore/new", as: admin, query: [("destroy-data", "1")])
+        let destroyed = try await world.send(
+            "DELETE", "/config/datastore/new", as: admin, query: [("destroy-data", "1")])
         #expect(try await finish(destroyed) == "OK")
         #expect(try !FileSystem.exists(path))
     }
 
-    @Test("are made below the configured roots only", arguments: [
-        "/etc/store", "/stores/../up", "relative/x", "/stores/a/./b",
-    ])
+    @Test(
+        "are made below the configured roots only",
+        arguments: [
+            "/etc/store", "/stores/../up", "relative/x", "/stores/a/./b",
+        ])
     func roots(_ path: String) async throws {
         let full = path.hasPrefix("/stores") ? world.folder + path : path
-        let reply = try await world.send("POST", "/config/datastore", as: admin, json: ["name": "bad", "path": .string(full)])
+        let reply = try await world.send(
+            "POST", "/config/datastore", as: admin, json: ["name": "bad", "path": .string(full)])
         #expect(reply.status == 400)
     }
 
@@ -80,7 +88,9 @@ struct StoreTests {
         let usage = try await world.send("GET", "/status/datastore-usage", as: admin)
         #expect(usage.data.arrayValue?.first?["error"]?.stringValue?.contains("offline") == true)
         _ = try await world.send("PUT", "/config/datastore/busy", as: admin, json: ["delete": ["maintenance-mode"]])
-        #expect(try await world.send("POST", "/admin/datastore/busy/namespace", as: admin, json: ["name": "n"]).status == 200)
+        #expect(
+            try await world.send("POST", "/admin/datastore/busy/namespace", as: admin, json: ["name": "n"]).status
+                == 200)
     }
 
     @Test("are unknown to those without rights, whether they exist or not")
@@ -93,7 +103,9 @@ struct StoreTests {
             #expect(try await world.send("GET", "/config/datastore/\(name)", as: nobody).status == 403)
         }
         #expect(try await world.send("GET", "/admin/datastore/nosuch/groups", as: admin).status == 400)
-        #expect(try await world.send("POST", "/config/datastore", as: nobody, json: ["name": "abc", "path": "/x"]).status == 403)
+        #expect(
+            try await world.send("POST", "/config/datastore", as: nobody, json: ["name": "abc", "path": "/x"]).status
+                == 403)
     }
 
     @Test("stand on a machine that tells how it does")

@@ -85,7 +85,9 @@ final class World: Sendable {
     }
 
     /// Makes a user who has a role on a path, and gives a token of full power for it: cheaper than a password.
-    func user(_ name: String, _ role: Role? = nil, on path: String = "/", propagates: Bool = true) async throws -> Caller {
+    func user(_ name: String, _ role: Role? = nil, on path: String = "/", propagates: Bool = true) async throws
+        -> Caller
+    {
         let id = try required(AuthID(parsing: "\(name)@pbs"))
         try await access.addUser(NewUser(id: id, password: "secret-\(name)"), by: root)
         if let role { try give(role, to: id, on: path, propagates: propagates) }
@@ -125,7 +127,8 @@ final class World: Sendable {
         var manifest = Manifest(snapshot: name)
         manifest.add(
             Manifest.File(
-                name: try required(ArchiveName("a.conf.blob")), cryptMode: .none, size: UInt64(blob.count), checksum: nil))
+                name: try required(ArchiveName("a.conf.blob")), cryptMode: .none, size: UInt64(blob.count),
+                checksum: nil))
         manifest.notes = notes
         try write(blob, "\(groupFolder)/\(name.timeText)/a.conf.blob")
         try write(try manifest.blob(), "\(groupFolder)/\(name.timeText)/index.json.blob")

@@ -48,21 +48,27 @@ struct PruneSelectionTests {
 
     @Test("decides as the original did", arguments: Recorded.all)
     func agrees(with recorded: Recorded) {
-        let decided = PruneSelection.marks(recorded.expected.map(\.candidate).shuffled(), options: recorded.options) { _ in 0 }
+        let decided = PruneSelection.marks(recorded.expected.map(\.candidate).shuffled(), options: recorded.options) {
+            _ in 0
+        }
         #expect(decided.map(\.candidate) == recorded.expected.map(\.candidate))
         #expect(decided.map(\.mark.isKept) == recorded.expected.map(\.isKept))
     }
 
     @Test("keeps everything without a rule")
     func noRule() {
-        let decided = PruneSelection.marks([PruneCandidate(time: 1), PruneCandidate(time: 2, isFinished: false)], options: PruneOptions()) { _ in 0 }
+        let decided = PruneSelection.marks(
+            [PruneCandidate(time: 1), PruneCandidate(time: 2, isFinished: false)], options: PruneOptions()
+        ) { _ in 0 }
         #expect(decided.map(\.mark) == [.keep, .keep])
     }
 
     @Test("keeps an unfinished snapshot only where it is the newest of all")
     func unfinished() {
         func marks(_ isFinished: [Bool]) -> [PruneMark] {
-            let candidates = isFinished.enumerated().map { PruneCandidate(time: Int64($0.offset + 1), isFinished: $0.element) }
+            let candidates = isFinished.enumerated().map {
+                PruneCandidate(time: Int64($0.offset + 1), isFinished: $0.element)
+            }
             return PruneSelection.marks(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark)
         }
         #expect(marks([true, false]) == [.keep, .keepPartial])
@@ -73,13 +79,22 @@ struct PruneSelectionTests {
     @Test("never removes what a session is writing")
     func running() {
         let candidates = [PruneCandidate(time: 1, isFinished: false, isRunning: true), PruneCandidate(time: 2)]
-        #expect(PruneSelection.marks(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark) == [.keepPartial, .keep])
+        #expect(
+            PruneSelection.marks(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark) == [
+                .keepPartial, .keep,
+            ])
     }
 
     @Test("does not count protected snapshots")
     func protected() {
-        let candidates = [PruneCandidate(time: 1), PruneCandidate(time: 2, isProtected: true), PruneCandidate(time: 3, isProtected: true)]
-        #expect(PruneSelection.marks(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark) == [.keep, .protected, .protected])
+        let candidates = [
+            PruneCandidate(time: 1), PruneCandidate(time: 2, isProtected: true),
+            PruneCandidate(time: 3, isProtected: true),
+        ]
+        #expect(
+            PruneSelection.marks(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark) == [
+                .keep, .protected, .protected,
+            ])
     }
 
     @Test("cuts days where they end locally")
@@ -97,7 +112,9 @@ struct PruneSelectionTests {
         let times = try ["2020-12-31T12:00:00Z", "2021-01-03T12:00:00Z", "2021-01-04T12:00:00Z"].map {
             try #require(BackupTime.parse($0))
         }
-        let marks = PruneSelection.marks(times.map { PruneCandidate(time: $0) }, options: PruneOptions(weekly: 5)) { _ in 0 }.map(\.mark)
+        let marks = PruneSelection.marks(times.map { PruneCandidate(time: $0) }, options: PruneOptions(weekly: 5)) {
+            _ in 0
+        }.map(\.mark)
         #expect(marks == [.remove, .keep, .keep])
     }
 }

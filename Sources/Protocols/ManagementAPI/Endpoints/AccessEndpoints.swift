@@ -9,15 +9,23 @@ extension Endpoint {
             .post, "/access/ticket", "Logs in, or renews a ticket that is sent as password.", access: .world,
             [
                 .userID("username", "Who logs in."),
-                .text("password", "Password or current ticket; may be left out with `http-only` and a valid cookie.", length: 1...1024)
-                    .optional(),
-                .text("path", "Access path to check, with a terminal ticket.", length: 0...EndpointParameter.Limits.accessPath).optional(),
+                .text(
+                    "password", "Password or current ticket; may be left out with `http-only` and a valid cookie.",
+                    length: 1...1024
+                )
+                .optional(),
+                .text(
+                    "path", "Access path to check, with a terminal ticket.",
+                    length: 0...EndpointParameter.Limits.accessPath
+                ).optional(),
                 .text("privs", "Privilege to check, with a terminal ticket.", length: 0...64).optional(),
                 .integer("port", 0...65535, "Port to check, with a terminal ticket.").optional(),
                 .text("tfa-challenge", "Ticket of the first step of a login with a second factor.").optional(),
                 .boolean("http-only", "Send the ticket as a cookie only.").optional(false),
             ],
-            result: "{username, ticket, CSRFPreventionToken}, with `http-only` {username, ticket-info, CSRFPreventionToken}"),
+            result:
+                "{username, ticket, CSRFPreventionToken}, with `http-only` {username, ticket-info, CSRFPreventionToken}"
+        ),
         Endpoint(.delete, "/access/ticket", "Logs out: clears the cookie.", access: .world),
         Endpoint(
             .put, "/access/password", "Changes a password.",
@@ -53,7 +61,8 @@ extension Endpoint {
 
     private static let users: [Endpoint] = [
         Endpoint(
-            .get, "/access/users", "Lists users.", access: .anybody(note: "without Sys.Audit on `/access/users` only oneself"),
+            .get, "/access/users", "Lists users.",
+            access: .anybody(note: "without Sys.Audit on `/access/users` only oneself"),
             [.boolean("include_tokens", "With the tokens of each user.").optional(false)],
             result: "[{userid, comment?, enable?, expire?, firstname?, lastname?, email?, tokens?}] and `digest`"),
         Endpoint(
@@ -66,7 +75,8 @@ extension Endpoint {
             .put, "/access/users/{userid}", "Changes a user.", access: manage,
             [userid] + userFields + [
                 .text("password", "Accepted and ignored; use `/access/password`.", length: 8...64).optional(),
-                EndpointParameter.list("delete", of: ["comment", "firstname", "lastname", "email"], "Fields to clear.").optional(),
+                EndpointParameter.list("delete", of: ["comment", "firstname", "lastname", "email"], "Fields to clear.")
+                    .optional(),
                 .digest,
             ]),
         Endpoint(.delete, "/access/users/{userid}", "Removes a user.", access: manage, [userid, .digest]),
@@ -77,7 +87,8 @@ extension Endpoint {
             .get, "/access/users/{userid}/token", "Lists a user's tokens.", access: readOrSelf, [userid],
             result: "[{token-name, tokenid, comment?, enable?, expire?}] and `digest`"),
         Endpoint(
-            .get, "/access/users/{userid}/token/{token-name}", "Reads a token.", access: readOrSelf, [userid, .tokenName],
+            .get, "/access/users/{userid}/token/{token-name}", "Reads a token.", access: readOrSelf,
+            [userid, .tokenName],
             result: "{tokenid, comment?, enable?, expire?} and `digest`"),
         Endpoint(
             .post, "/access/users/{userid}/token/{token-name}", "Makes a token and shows its secret, once.",

@@ -13,7 +13,9 @@ extension Endpoint {
         Endpoint(
             .get, "/backup", "Turns an HTTP/1.1 connection into a backup session.",
             access: .anybody(note: "needs Datastore.Backup on the namespace, and owner of the group"),
-            sessionParameters + [.boolean("benchmark", "Throw the snapshot away at the end.").optional(false), noCache],
+            sessionParameters + [
+                .boolean("benchmark", "Throw the snapshot away at the end.").optional(false), noCache,
+            ],
             result: "101, then the backup protocol"),
         Endpoint(
             .get, "/reader", "Turns an HTTP/1.1 connection into a reader session.",
@@ -22,7 +24,9 @@ extension Endpoint {
         Endpoint(
             .post, "/backup", "Opens a backup session on an HTTP/2 connection.",
             access: .anybody(note: "needs Datastore.Backup on the namespace, and owner of the group"),
-            sessionParameters + [.boolean("benchmark", "Throw the snapshot away at the end.").optional(false), noCache],
+            sessionParameters + [
+                .boolean("benchmark", "Throw the snapshot away at the end.").optional(false), noCache,
+            ],
             result: "null; the session's endpoints follow below `/api2/json/backup/`"),
         Endpoint(
             .post, "/reader", "Opens a reader session on an HTTP/2 connection.",
@@ -31,6 +35,9 @@ extension Endpoint {
     ]
 
     private static let sessionParameters: [EndpointParameter] =
-        [.store, .ns] + EndpointParameter.snapshot + [.boolean("debug", "Write more lines to the task log.").optional(false)]
-    private static let noCache = EndpointParameter.boolean("no-cache", "Accepted for compatibility; has no effect.").optional(false)
+        [.store, .ns] + EndpointParameter.snapshot + [
+            .boolean("debug", "Write more lines to the task log.").optional(false)
+        ]
+    private static let noCache = EndpointParameter.boolean("no-cache", "Accepted for compatibility; has no effect.")
+        .optional(false)
 }

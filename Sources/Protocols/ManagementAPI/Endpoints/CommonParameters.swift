@@ -58,9 +58,11 @@ extension EndpointParameter {
 extension EndpointParameter {
     package static let store = datastore("store", "Name of the datastore.")
     package static let ns = namespace("ns", "Namespace; empty for the root.").optional()
-    package static let backupType = EndpointParameter("backup-type", .backupType, "What kind of machine the backup is of.")
+    package static let backupType = EndpointParameter(
+        "backup-type", .backupType, "What kind of machine the backup is of.")
     package static let backupID = EndpointParameter("backup-id", .backupID, "Name of the group.", form: Form.safeID)
-    package static let backupTime = EndpointParameter("backup-time", .backupTime, "Time of the snapshot in Unix seconds.")
+    package static let backupTime = EndpointParameter(
+        "backup-time", .backupTime, "Time of the snapshot in Unix seconds.")
     package static let fileName = EndpointParameter(
         "file-name", .pattern(0...255) { ArchiveName($0) != nil }, "File of the snapshot.",
         form: "a name ending in `.fidx`, `.didx` or `.blob`")
@@ -77,7 +79,8 @@ extension EndpointParameter {
         "token-name", .pattern(0...64) { SafeID.isValid($0) }, "Name of the token.", form: Form.safeID)
     package static let comment = text("comment", "One line about it.", length: 0...Limits.comment)
     package static let enable = boolean("enable", "Whether it may be used; an absent value means yes.")
-    package static let expire = integer("expire", 0...Int64.max, "Unix seconds from which on it is refused; 0 means never.")
+    package static let expire = integer(
+        "expire", 0...Int64.max, "Unix seconds from which on it is refused; 0 means never.")
 
     package static let group: [EndpointParameter] = [.backupType, .backupID]
     package static let snapshot: [EndpointParameter] = [.backupType, .backupID, .backupTime]

@@ -12,7 +12,8 @@ extension Endpoint {
             access: .privilege(anyOf: ["Datastore.Allocate"], on: "/datastore"),
             [
                 .datastore("name", "Its name."),
-                .text("path", "Its folder, below one of the configured roots.", length: 1...EndpointParameter.Limits.path),
+                .text(
+                    "path", "Its folder, below one of the configured roots.", length: 1...EndpointParameter.Limits.path),
                 .boolean("reuse-datastore", "Take over a folder that already is a datastore.").optional(false),
                 .boolean("overwrite-in-use", "Accepted for compatibility.").optional(false),
             ] + settings,
@@ -43,14 +44,16 @@ extension Endpoint {
     ]
 
     /// What can be set on a datastore beside name and path. Texts are kept as they are sent.
-    private static let settings: [EndpointParameter] = [
-        EndpointParameter.comment, .text("gc-schedule", "When to collect garbage.", length: 1...256),
-        .text("prune-schedule", "When to prune.", length: 1...256),
-    ].map { $0.optional() } + EndpointParameter.keep + [
-        EndpointParameter.boolean("verify-new", "Verify each new snapshot."),
-        .text("notify-user", "Who is told.", length: 3...64), .text("notify", "What is told.", length: 1...256),
-        .choice("notification-mode", ["legacy-sendmail", "notification-system"], "How it is told."),
-        .text("tuning", "Settings of the store: `sync-level=none|file|filesystem`, …", length: 1...1024),
-        .text("maintenance-mode", "`read-only` or `offline`, with `message=…`.", length: 1...1024),
-    ].map { $0.optional() }
+    private static let settings: [EndpointParameter] =
+        [
+            EndpointParameter.comment, .text("gc-schedule", "When to collect garbage.", length: 1...256),
+            .text("prune-schedule", "When to prune.", length: 1...256),
+        ].map { $0.optional() } + EndpointParameter.keep
+        + [
+            EndpointParameter.boolean("verify-new", "Verify each new snapshot."),
+            .text("notify-user", "Who is told.", length: 3...64), .text("notify", "What is told.", length: 1...256),
+            .choice("notification-mode", ["legacy-sendmail", "notification-system"], "How it is told."),
+            .text("tuning", "Settings of the store: `sync-level=none|file|filesystem`, …", length: 1...1024),
+            .text("maintenance-mode", "`read-only` or `offline`, with `message=…`.", length: 1...1024),
+        ].map { $0.optional() }
 }

@@ -17,7 +17,8 @@ extension Endpoint {
             result: "[{store, comment, mount-status, maintenance?}]"),
         Endpoint(
             .get, "\(base)/status", "Tells how full a datastore is.",
-            access: .anybody(note: "needs a right on it or below; the figures are zero without Datastore.Audit and Datastore.Backup"),
+            access: .anybody(
+                note: "needs a right on it or below; the figures are zero without Datastore.Audit and Datastore.Backup"),
             [.store, .boolean("verbose", "With counts and the last garbage collection.").optional(false)],
             result: "{total, used, avail, counts?, gc-status?}"),
         Endpoint(
@@ -35,14 +36,16 @@ extension Endpoint {
             [.store, .ns] + EndpointParameter.group + [.errorOnProtected],
             result: "{removed-groups, removed-snapshots, protected-snapshots}"),
         Endpoint(
-            .get, "\(base)/group-notes", "Reads the notes of a group.", access: listing, [.store, .ns] + EndpointParameter.group,
+            .get, "\(base)/group-notes", "Reads the notes of a group.", access: listing,
+            [.store, .ns] + EndpointParameter.group,
             result: "text"),
         Endpoint(
             .put, "\(base)/group-notes", "Sets the notes of a group.", access: describing,
             [.store, .ns] + EndpointParameter.group + [notes]),
         Endpoint(
             .post, "\(base)/change-owner", "Gives a group to another user or token.",
-            access: .anybody(note: "Datastore.Modify on the namespace, or Datastore.Backup between oneself and own tokens"),
+            access: .anybody(
+                note: "Datastore.Modify on the namespace, or Datastore.Backup between oneself and own tokens"),
             [.store, .ns] + EndpointParameter.group + [.authID("new-owner", "Who owns it from now on.")]),
     ]
 
@@ -51,15 +54,18 @@ extension Endpoint {
             .get, "\(base)/snapshots", "Lists the snapshots of a namespace.", access: listing,
             [.store, .ns, EndpointParameter.backupType.optional(), EndpointParameter.backupID.optional()],
             result:
-                "[{backup-type, backup-id, backup-time, files, protected, size?, owner?, comment?, verification?, fingerprint?}]"),
+                "[{backup-type, backup-id, backup-time, files, protected, size?, owner?, comment?, verification?, fingerprint?}]"
+        ),
         Endpoint(
-            .delete, "\(base)/snapshots", "Removes a snapshot.", access: removing, [.store, .ns] + EndpointParameter.snapshot),
+            .delete, "\(base)/snapshots", "Removes a snapshot.", access: removing,
+            [.store, .ns] + EndpointParameter.snapshot),
         Endpoint(
             .get, "\(base)/files", "Lists the files of a snapshot.",
             access: .owned(full: ["Datastore.Audit", "Datastore.Read"], partial: ["Datastore.Backup"]),
             [.store, .ns] + EndpointParameter.snapshot, result: "[{filename, crypt-mode?, size?}]"),
         Endpoint(
-            .get, "\(base)/notes", "Reads the notes of a snapshot.", access: listing, [.store, .ns] + EndpointParameter.snapshot,
+            .get, "\(base)/notes", "Reads the notes of a snapshot.", access: listing,
+            [.store, .ns] + EndpointParameter.snapshot,
             result: "text"),
         Endpoint(
             .put, "\(base)/notes", "Sets the notes of a snapshot.", access: describing,
@@ -94,7 +100,8 @@ extension Endpoint {
         Endpoint(
             .post, "\(base)/namespace", "Makes a namespace; one that exists is no error.",
             access: .anybody(note: "needs Datastore.Modify on the parent"),
-            [.store, componentName, EndpointParameter.namespace("parent", "Where to make it.").optional()], result: "text"),
+            [.store, componentName, EndpointParameter.namespace("parent", "Where to make it.").optional()],
+            result: "text"),
         Endpoint(
             .delete, "\(base)/namespace", "Removes a namespace and the empty ones below it.",
             access: .anybody(note: "needs Datastore.Modify on the parent"),
@@ -115,18 +122,22 @@ extension Endpoint {
             result: "[{backup-type, backup-id, backup-time, keep, protected, ns?}], oldest first; or a task id"),
         Endpoint(
             .post, "\(base)/prune-datastore", "Prunes the groups of a namespace and of those below.",
-            access: .anybody(note: "Datastore.Modify, or Datastore.Prune for own groups; checked as the original does, with 400"),
-            [.store, .ns, EndpointParameter.integer("max-depth", 0...7, "Levels below the namespace.").optional()] + EndpointParameter.keep + [
-                .boolean("dry-run", "Only tell what would go.").optional(false)
-            ],
+            access: .anybody(
+                note: "Datastore.Modify, or Datastore.Prune for own groups; checked as the original does, with 400"),
+            [.store, .ns, EndpointParameter.integer("max-depth", 0...7, "Levels below the namespace.").optional()]
+                + EndpointParameter.keep + [
+                    .boolean("dry-run", "Only tell what would go.").optional(false)
+                ],
             result: "task id"),
         Endpoint(
             .post, "\(base)/verify", "Checks a snapshot, a group, or all of a namespace, as a task.",
             access: .owned(full: ["Datastore.Verify"], partial: ["Datastore.Backup"]),
             [
-                .store, .ns, EndpointParameter.backupType.optional(), EndpointParameter.backupID.optional(), EndpointParameter.backupTime.optional(),
+                .store, .ns, EndpointParameter.backupType.optional(), EndpointParameter.backupID.optional(),
+                EndpointParameter.backupTime.optional(),
                 .boolean("ignore-verified", "Leave out what was verified before.").optional(true),
-                .integer("outdated-after", 0...Int64.max, "Days after which a verification no longer counts.").optional(),
+                .integer("outdated-after", 0...Int64.max, "Days after which a verification no longer counts.")
+                    .optional(),
                 .integer("max-depth", 0...7, "Levels below the namespace.").optional(),
                 .integer("read-threads", 1...32, "Accepted for compatibility.").optional(),
                 .integer("verify-threads", 1...32, "Accepted for compatibility.").optional(),

@@ -4,7 +4,8 @@ import BackupProtocol
 extension Endpoint {
     static let nodes: [Endpoint] = [
         Endpoint(
-            .get, "/nodes", "Names the one node.", access: .privilege(anyOf: [AccessRule.superuser], on: "/"), result: "[{node}]"),
+            .get, "/nodes", "Names the one node.", access: .privilege(anyOf: [AccessRule.superuser], on: "/"),
+            result: "[{node}]"),
         Endpoint(
             .get, "/nodes/{node}/status", "Tells how the machine does.",
             access: .privilege(anyOf: ["Sys.Audit"], on: "/system/status"), [.node],
@@ -15,7 +16,8 @@ extension Endpoint {
             [
                 .node, EndpointParameter.integer("start", 0...Int64.max, "Leave out so many.").optional(0),
                 EndpointParameter.integer("limit", 0...Int64.max, "At most so many; 0 means all.").optional(50),
-                EndpointParameter.store.optional(), EndpointParameter.boolean("running", "Only running ones.").optional(false),
+                EndpointParameter.store.optional(),
+                EndpointParameter.boolean("running", "Only running ones.").optional(false),
                 .boolean("errors", "Only failed ones.").optional(false),
                 .text("userfilter", "Part of the owner's name.", length: 0...256).optional(),
                 .integer("since", Int64.min...Int64.max, "Started at this time or later.").optional(),
@@ -23,7 +25,8 @@ extension Endpoint {
                 .text("typefilter", "Part of the type.", length: 0...256).optional(),
                 .list("statusfilter", of: ["ok", "warning", "error", "unknown"], "Ended like this.").optional(),
             ],
-            result: "[{upid, node, pid, pstart, starttime, worker_type, worker_id, user, endtime?, status?}] and `total`"),
+            result:
+                "[{upid, node, pid, pstart, starttime, worker_type, worker_id, user, endtime?, status?}] and `total`"),
         Endpoint(
             .get, "/nodes/{node}/tasks/{upid}/status", "Tells how a task does.", access: taskAccess, [.node, .upid],
             result: "{upid, node, pid, pstart, starttime, type, id, user, tokenid?, status, exitstatus?}"),

@@ -19,7 +19,9 @@ enum ContentJSON {
     static func snapshot(_ snapshot: SnapshotDescription) -> JSONValue {
         var object = name(snapshot.entry.name)
         object["comment"] = firstLine(snapshot.notes)
-        object["verification"] = snapshot.verification.map { ["upid": .string($0.task), "state": .string($0.outcome.rawValue)] }
+        object["verification"] = snapshot.verification.map {
+            ["upid": .string($0.task), "state": .string($0.outcome.rawValue)]
+        }
         object["fingerprint"] = snapshot.fingerprint.map { .string($0) }
         object["files"] = files(snapshot)
         object["size"] = snapshot.size.map { .integer($0) }

@@ -45,7 +45,8 @@ extension Routes {
         case [false, false, false]: return .namespace(maxDepth: depth(call))
         default:
             throw BackupFailure(
-                .invalidInput, "backup-type, backup-id and backup-time name a snapshot, the first two a group; give all or none")
+                .invalidInput,
+                "backup-type, backup-id and backup-time name a snapshot, the first two a group; give all or none")
         }
     }
 
@@ -54,7 +55,8 @@ extension Routes {
     private static func keep(_ call: Call) -> PruneOptions {
         PruneOptions(
             last: call.number("keep-last"), hourly: call.number("keep-hourly"), daily: call.number("keep-daily"),
-            weekly: call.number("keep-weekly"), monthly: call.number("keep-monthly"), yearly: call.number("keep-yearly"))
+            weekly: call.number("keep-weekly"), monthly: call.number("keep-monthly"), yearly: call.number("keep-yearly")
+        )
     }
 
     private static func json(_ decisions: [PruneDecision], in place: ContentPlace) -> JSONValue {

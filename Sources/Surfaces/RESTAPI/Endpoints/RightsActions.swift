@@ -30,14 +30,17 @@ extension Routes {
             guard let subject = call.text("auth-id").flatMap({ AuthID(parsing: $0) }) else {
                 throw BackupFailure(
                     .invalidInput,
-                    call.values.contains("group") ? "groups of users are not supported" : "missing 'auth-id' parameter.")
+                    call.values.contains("group") ? "groups of users are not supported" : "missing 'auth-id' parameter."
+                )
             }
-            guard let path = try accessPath(call, "path"), let role = Role(rawValue: try call.values.string("role")) else {
+            guard let path = try accessPath(call, "path"), let role = Role(rawValue: try call.values.string("role"))
+            else {
                 throw ParameterFailure(name: "role", reason: "value is not defined in the enumeration.")
             }
             let caller = try call.identity
             let change = ACLChange(
-                path: path, role: role, subject: subject, propagates: call.flag("propagate"), isRemoval: call.flag("delete"))
+                path: path, role: role, subject: subject, propagates: call.flag("propagate"),
+                isRemoval: call.flag("delete"))
             try await call.blocking {
                 try call.services.access.changeACL(change, digest: call.text("digest"), by: caller)
             }

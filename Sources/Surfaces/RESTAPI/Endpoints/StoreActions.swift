@@ -15,7 +15,8 @@ extension Routes {
             return .data(
                 .array(
                     visible.map { record in
-                        let showsComment = !call.services.access.privileges(of: caller, on: .datastore(record.name)).isEmpty
+                        let showsComment = !call.services.access.privileges(of: caller, on: .datastore(record.name))
+                            .isEmpty
                         let comment = showsComment ? record.comment ?? "" : ""
                         var object: JSONObject = [
                             "store": .string(record.name), "comment": comment.isEmpty ? .null : .string(comment),

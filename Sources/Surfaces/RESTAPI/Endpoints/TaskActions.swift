@@ -12,8 +12,10 @@ extension Routes {
             let seesAll = holds(.sysAudit, caller, call)
             let statuses = call.values.strings("statusfilter").compactMap { TaskStatusClass(rawValue: $0) }
             let filter = TaskFilter(
-                start: Int(call.number("start") ?? 0), limit: Int(call.number("limit") ?? 50), store: call.text("store"),
-                isRunningOnly: call.flag("running"), isErrorsOnly: call.flag("errors"), userPart: call.text("userfilter"),
+                start: Int(call.number("start") ?? 0), limit: Int(call.number("limit") ?? 50),
+                store: call.text("store"),
+                isRunningOnly: call.flag("running"), isErrorsOnly: call.flag("errors"),
+                userPart: call.text("userfilter"),
                 typePart: call.text("typefilter"), since: call.number("since"), until: call.number("until"),
                 statuses: statuses.isEmpty ? nil : Set(statuses))
             let page = try await call.blocking {
@@ -30,7 +32,8 @@ extension Routes {
             let upid = try visibleTask(call)
             guard !call.flag("download") else { return .whole(try await wholeLog(of: upid, call)) }
             let (start, limit) = (Int(call.number("start") ?? 0), Int(call.number("limit") ?? 50))
-            guard let page = try await call.blocking({ try call.services.tasks.log(upid, start: start, limit: limit) }) else {
+            guard let page = try await call.blocking({ try call.services.tasks.log(upid, start: start, limit: limit) })
+            else {
                 throw unknown(upid)
             }
             var object: JSONObject = [
@@ -93,7 +96,10 @@ extension Routes {
             status: 200,
             headers: [
                 ("content-type", "text/plain;charset=UTF-8"),
-                ("content-disposition", "attachment; filename=task-\(upid.node)-\(upid.workerType)-\(upid.startTime).log"),
+                (
+                    "content-disposition",
+                    "attachment; filename=task-\(upid.node)-\(upid.workerType)-\(upid.startTime).log"
+                ),
             ], body: .bytes(log))
     }
 

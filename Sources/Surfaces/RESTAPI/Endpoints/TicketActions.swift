@@ -16,7 +16,8 @@ extension Routes {
         "GET /access/domains": { _ in
             let realms = Realm.allCases.map { realm -> JSONValue in
                 var object: JSONObject = [
-                    "realm": .string(realm.rawValue), "type": .string(realm.rawValue), "comment": .string(realm.comment),
+                    "realm": .string(realm.rawValue), "type": .string(realm.rawValue),
+                    "comment": .string(realm.comment),
                 ]
                 if realm.isDefault { object["default"] = true }
                 return .object(object)
@@ -33,7 +34,8 @@ extension Routes {
                     value: .object(
                         JSONObject(
                             held.privileges.names.map { name in
-                                let propagates = Privileges(name: name).map { held.propagated.isSuperset(of: $0) } ?? false
+                                let propagates =
+                                    Privileges(name: name).map { held.propagated.isSuperset(of: $0) } ?? false
                                 return JSONObject.Member(name: name, value: .bool(propagates))
                             })))
             }
@@ -54,7 +56,8 @@ extension Routes {
         let result = try await call.services.access.login(
             LoginRequest(
                 userID: id, password: call.text("password"), tfaChallenge: call.text("tfa-challenge"),
-                isHTTPOnly: isHTTPOnly, isTerminalCheck: isTerminal, headers: call.request.headers, peer: call.request.peer))
+                isHTTPOnly: isHTTPOnly, isTerminalCheck: isTerminal, headers: call.request.headers,
+                peer: call.request.peer))
         var data: JSONObject = [
             "username": .string("\(result.userID)"), "CSRFPreventionToken": .string(result.csrfToken),
         ]

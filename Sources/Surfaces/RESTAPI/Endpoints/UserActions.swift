@@ -12,7 +12,8 @@ extension Routes {
             let items = try list.items.map { user -> JSONValue in
                 var object = json(user)
                 if call.flag("include_tokens") {
-                    object["tokens"] = .array(try access.tokens(of: user.id, for: caller).items.map { .object(json($0)) })
+                    object["tokens"] = .array(
+                        try access.tokens(of: user.id, for: caller).items.map { .object(json($0)) })
                 }
                 return .object(object)
             }

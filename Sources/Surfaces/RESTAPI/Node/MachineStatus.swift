@@ -21,7 +21,9 @@ enum MachineStatus {
         let shares = now.shares(since: before)
         let space = try? FileSystem.space(of: "/")
         let system = Dictionary(
-            uniqueKeysWithValues: ["ostype", "osrelease", "version", "arch"].map { ($0, line("/proc/sys/kernel/\($0)")) })
+            uniqueKeysWithValues: ["ostype", "osrelease", "version", "arch"].map {
+                ($0, line("/proc/sys/kernel/\($0)"))
+            })
         return [
             "memory": memory.memory, "swap": memory.swap,
             "root": [
@@ -48,7 +50,9 @@ enum MachineStatus {
         (try? FileSystem.read(path, limit: fileLimit)).map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
 
-    private static func line(_ path: String) -> String { text(path).split(separator: "\n").first.map(String.init) ?? "" }
+    private static func line(_ path: String) -> String {
+        text(path).split(separator: "\n").first.map(String.init) ?? ""
+    }
 
     private static func decimal(_ value: Double) -> String { "\(value.isFinite ? value : 0)" }
 
@@ -86,7 +90,9 @@ private struct MemoryFigures {
         let (total, free) = (bytes("MemTotal:"), bytes("MemAvailable:"))
         memory = ["total": .integer(total), "used": .integer(max(0, total - free)), "free": .integer(free)]
         let (swapTotal, swapFree) = (bytes("SwapTotal:"), bytes("SwapFree:"))
-        swap = ["total": .integer(swapTotal), "used": .integer(max(0, swapTotal - swapFree)), "free": .integer(swapFree)]
+        swap = [
+            "total": .integer(swapTotal), "used": .integer(max(0, swapTotal - swapFree)), "free": .integer(swapFree),
+        ]
     }
 }
 

@@ -80,7 +80,9 @@ package struct RESTServer: RESTHandler {
             status = refusal.status
             result = .response(format.failure(refusal))
             if status >= 500 {
-                services.logger.error("request failed", metadata: ["request": "\(request.method) \(target.normalPath)", "error": "\(error)"])
+                services.logger.error(
+                    "request failed",
+                    metadata: ["request": "\(request.method) \(target.normalPath)", "error": "\(error)"])
             }
         }
         log(request, target, caller, status)
@@ -143,7 +145,8 @@ package struct RESTServer: RESTHandler {
             limit = Self.parameterBodyLimit
             guard request.body.count <= limit else { throw Self.tooLarge(limit) }
             source = try ParameterSource(
-                query: target.query, contentType: request.header("content-type"), body: request.body, anyTypeIfEmpty: true)
+                query: target.query, contentType: request.header("content-type"), body: request.body,
+                anyTypeIfEmpty: true)
         }
         guard request.body.count <= limit else { throw Self.tooLarge(limit) }
         return try endpoint.schema.values(of: source, path: pathValues)
@@ -163,7 +166,8 @@ package struct RESTServer: RESTHandler {
     private func log(_ request: RESTRequest, _ target: RequestTarget, _ caller: Identity?, _ status: Int) {
         let agent = (request.header("user-agent") ?? "-").prefix(128)
         services.logger.info(
-            "\(request.peer) \(caller.map { "\($0.authID)" } ?? "-") \"\(request.method) \(target.normalPath)\" \(status) \"\(agent)\"")
+            "\(request.peer) \(caller.map { "\($0.authID)" } ?? "-") \"\(request.method) \(target.normalPath)\" \(status) \"\(agent)\""
+        )
     }
 }
 

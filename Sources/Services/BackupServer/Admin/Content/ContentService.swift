@@ -51,7 +51,9 @@ extension ContentService {
     ) throws -> RemovalCounts {
         let counts = try store(place, group, .write, grant).removeGroup(group, in: place.namespace)
         guard counts.protectedSnapshots == 0 || !failsOnProtected else {
-            throw BackupFailure(.conflict, "group \(group) was only partially deleted: \(counts.protectedSnapshots) snapshots are protected")
+            throw BackupFailure(
+                .conflict,
+                "group \(group) was only partially deleted: \(counts.protectedSnapshots) snapshots are protected")
         }
         return counts
     }
@@ -74,7 +76,8 @@ extension ContentService {
         of group: BackupGroup, in place: ContentPlace, to owner: AuthID, by caller: Identity
     ) throws {
         let grant = try access.contentGrant(
-            full: .datastoreModify, partial: .datastoreBackup, store: place.store, namespace: place.namespace, to: caller)
+            full: .datastoreModify, partial: .datastoreBackup, store: place.store, namespace: place.namespace,
+            to: caller)
         let store = try store(place, .write, grant)
         if grant.requiresOwner {
             let old = try store.owner(of: group, in: place.namespace)
@@ -139,7 +142,8 @@ extension ContentService {
         let counts = try store.removeNamespace(place.namespace, includingGroups: includingGroups)
         guard counts.protectedSnapshots == 0 || !failsOnProtected else {
             throw BackupFailure(
-                .conflict, "namespace '\(place)' was only partially deleted: \(counts.protectedSnapshots) snapshots are protected")
+                .conflict,
+                "namespace '\(place)' was only partially deleted: \(counts.protectedSnapshots) snapshots are protected")
         }
         return counts
     }

@@ -72,7 +72,8 @@ extension MaintenanceService {
 
     private func pruneGrant(_ place: ContentPlace, _ caller: Identity) throws -> ContentGrant {
         try access.contentGrant(
-            full: .datastoreModify, partial: .datastorePrune, store: place.store, namespace: place.namespace, to: caller)
+            full: .datastoreModify, partial: .datastorePrune, store: place.store, namespace: place.namespace, to: caller
+        )
     }
 
     private static func pruneID(_ place: ContentPlace, _ group: BackupGroup) -> String {
@@ -105,7 +106,9 @@ extension MaintenanceService {
         _ group: BackupGroup, _ place: ContentPlace, _ options: PruneOptions, _ grant: ContentGrant, _ task: RunningTask
     ) throws -> [PruneDecision] {
         let store = try ContentService(stores: stores, access: access).store(place, group, .write, grant)
-        task.log("prune group \(group) of \(place): \(options.keepsEverything ? "no rules, everything is kept" : "\(options)")")
+        task.log(
+            "prune group \(group) of \(place): \(options.keepsEverything ? "no rules, everything is kept" : "\(options)")"
+        )
         let decisions = try plan(group, place.namespace, options, store)
         try carryOut(decisions, place, store, task)
         return decisions
@@ -125,7 +128,9 @@ extension MaintenanceService {
                 task.log("group \(entry.group) of \(place)")
                 let decisions = try plan(entry.group, namespace, options, store)
                 if isDryRun {
-                    for decision in decisions { task.log("would \(decision.mark.isKept ? "keep" : "remove") \(decision.name)") }
+                    for decision in decisions {
+                        task.log("would \(decision.mark.isKept ? "keep" : "remove") \(decision.name)")
+                    }
                 } else {
                     try carryOut(decisions, place, store, task)
                 }

@@ -27,7 +27,9 @@ extension MaintenanceService {
     ) async throws -> UPID {
         _ = try stores.record(name)
         return tasks.run("delete-datastore", id: name, owner: grant.authID) { task in
-            task.log(destroyingData ? "remove datastore \(name) with its content" : "forget datastore \(name); its folder stays")
+            task.log(
+                destroyingData
+                    ? "remove datastore \(name) with its content" : "forget datastore \(name); its folder stays")
             try await workers.run {
                 try stores.remove(name, destroyingData: destroyingData, digest: digest, by: grant)
             }

@@ -78,7 +78,8 @@ extension MaintenanceService {
         case .group(let group): entries = try store.snapshots(in: place.namespace, group: group)
         case .namespace(let maxDepth):
             entries = try store.namespaces(below: place.namespace, maxDepth: maxDepth).flatMap { namespace in
-                try visible(store.snapshots(in: namespace), ContentPlace(store: place.store, namespace: namespace), grant)
+                try visible(
+                    store.snapshots(in: namespace), ContentPlace(store: place.store, namespace: namespace), grant)
             }
         }
         let finished = entries.filter(\.isFinished)
@@ -96,13 +97,15 @@ extension MaintenanceService {
         }
         guard failed.isEmpty else {
             for name in failed { task.log("failed: \(name)") }
-            throw BackupFailure(.corruptData, "verification failed: \(failed.count) of \(chosen.count) snapshots are damaged")
+            throw BackupFailure(
+                .corruptData, "verification failed: \(failed.count) of \(chosen.count) snapshots are damaged")
         }
     }
 
     /// - Returns: Whether the snapshot is good. One that went away meanwhile, or that is in use, is passed over.
     private func verify(
-        _ name: SnapshotName, _ namespace: Namespace, _ verifier: SnapshotVerifier, _ store: Datastore, _ task: RunningTask
+        _ name: SnapshotName, _ namespace: Namespace, _ verifier: SnapshotVerifier, _ store: Datastore,
+        _ task: RunningTask
     ) throws -> Bool {
         let reader: SnapshotReader
         do {

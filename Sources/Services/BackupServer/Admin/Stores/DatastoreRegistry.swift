@@ -33,7 +33,9 @@ package final class DatastoreRegistry: Sendable {
     /// - Parameters:
     ///   - options: For all stores; their own settings come on top.
     ///   - roots: Folders below which callers of the API may make datastores.
-    package init(database: StateDatabase, options: StoreOptions = StoreOptions(), roots: [String], logger: Logger) throws {
+    package init(database: StateDatabase, options: StoreOptions = StoreOptions(), roots: [String], logger: Logger)
+        throws
+    {
         self.database = database
         self.options = options
         self.roots = roots
@@ -86,8 +88,10 @@ package final class DatastoreRegistry: Sendable {
                 }
                 return store
             } catch {
-                let failure = error as? BackupFailure ?? BackupFailure(
-                    .internalFault, "datastore '\(record.name)' cannot be opened", cause: error)
+                let failure =
+                    error as? BackupFailure
+                    ?? BackupFailure(
+                        .internalFault, "datastore '\(record.name)' cannot be opened", cause: error)
                 state.withLock { $0.failures[record.name] = failure }
                 throw failure
             }
@@ -125,7 +129,8 @@ package final class DatastoreRegistry: Sendable {
             guard let store = state.withLock({ $0.open[name] }) else { return }
             guard store.sessions.activeCount == 0 else {
                 throw BackupFailure(
-                    .conflict, "datastore '\(name)' is in use by \(store.sessions.activeCount) running sessions or tasks")
+                    .conflict,
+                    "datastore '\(name)' is in use by \(store.sessions.activeCount) running sessions or tasks")
             }
             try store.close()
             state.withLock { $0.open[name] = nil }
