@@ -52,17 +52,16 @@ final class World: Sendable {
         var options = StoreOptions()
         options.makesPrefixFolders = false
         options.syncLevel = .none
+        options.minimumFreeByteCount = 0
         try FileSystem.makeFolder(folder + "/stores", mode: 0o755)
         stores = try DatastoreRegistry(database: database, options: options, roots: [folder + "/stores"], logger: log)
         let content = ContentService(stores: stores, access: access)
         let maintenance = MaintenanceService(
             stores: stores, access: access, tasks: tasks, workers: workers, time: .system, localOffset: { _ in 0 })
-        var settings = SessionSettings()
-        settings.minFreeBytes = 0
         server = RESTServer(
             services: RESTServices(
                 access: access, tasks: tasks, stores: stores, content: content, maintenance: maintenance,
-                sessions: SessionOpener(tasks: tasks, workers: workers, settings: settings), workers: workers,
+                sessions: SessionOpener(tasks: tasks, workers: workers), workers: workers,
                 time: .system,
                 node: NodeDescription(name: "box", fingerprint: { "aa:bb" }, version: "0.1.0"), logger: log),
             delays: delays)
