@@ -180,7 +180,7 @@ let testTargets: [Target] = [
             "RESTAPI", "ManagementAPI", "BackupServer", "BackupProtocol", "BackupFormats", "Datastore", "AccessControl",
             "Tasks", "StateDatabase", "BlobCoding", "Platform", logging,
         ]),
-    tests("Commands", ["Commands", "BackupFormats", "BackupClient", "BlobEncryption", "Platform"]),
+    tests("Commands", ["Commands", "BackupFormats", "BackupClient", "BlobEncryption", "Platform", argumentParser]),
     .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: house),
 ]
 
