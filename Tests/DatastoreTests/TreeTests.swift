@@ -150,7 +150,7 @@ extension Datastore {
 struct CreationTests {
     @Test("makes all prefix folders, with the modes that a PBS demands")
     func shape() throws {
-        let folder = try TemporaryFolder()
+        let folder = try TemporaryFolder(inMemory: true)
         let path = "\(folder.path)/a/store"
         var options = StoreOptions()
         options.syncLevel = .none
