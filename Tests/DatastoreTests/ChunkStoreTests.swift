@@ -24,7 +24,8 @@ struct ChunkStoreTests {
     static func encrypted(_ count: Int, compressed: Bool = false) throws -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.appendLittleEndian(
-            compressed ? DataBlobHeader.Encoding.compressedThenEncrypted.rawValue : DataBlobHeader.Encoding.encrypted.rawValue)
+            compressed
+                ? DataBlobHeader.Encoding.compressedThenEncrypted.rawValue : DataBlobHeader.Encoding.encrypted.rawValue)
         bytes += [UInt8](repeating: 9, count: 36 + count)
         return try withChecksum(bytes)
     }
@@ -126,7 +127,9 @@ struct ChunkStoreTests {
         let first = try Self.encrypted(100)
         _ = try insert(first, digest)
         #expect(try insert(first, digest).isDuplicate)
-        #expect(try insert(try Self.encrypted(50, compressed: true), digest) == .init(isDuplicate: true, storedByteCount: first.count))
+        #expect(
+            try insert(try Self.encrypted(50, compressed: true), digest)
+                == .init(isDuplicate: true, storedByteCount: first.count))
         #expect(throws: BackupFailure.self) { try insert(try Self.encrypted(99), digest) }
         #expect(try chunks.read(digest) == first)
     }
@@ -174,7 +177,8 @@ struct ChunkStoreTests {
         try Threads.forEach(count: contents.count, width: 8) { number in
             let content = contents[number]
             let insertion = try store.chunks.insert(
-                try BlobEncoder().encode(content, compress: true), as: ChunkDigest(hashing: content), length: content.count,
+                try BlobEncoder().encode(content, compress: true), as: ChunkDigest(hashing: content),
+                length: content.count,
                 pinning: stage.chunks)
             results.withLock { $0.append(insertion) }
         }

@@ -93,7 +93,9 @@ struct ProcessLockTests {
     func opener() async throws {
         let test = try TestStore()
         await #expect(processExitsWith: .exitCode(3)) { [path = test.path as String] in
-            do { _ = try Datastore.open(name: "test", at: path, options: TestStore.options) } catch let error as BackupFailure {
+            do { _ = try Datastore.open(name: "test", at: path, options: TestStore.options) } catch let error
+                as BackupFailure
+            {
                 exit(error.kind == .conflict && error.summary.contains("another process") ? 3 : 4)
             }
         }
@@ -115,7 +117,9 @@ struct ProcessLockTests {
         try test.store.close()
         let lock = try FileLock(try OpenFile("\(test.path)/.lock", .readWrite), .exclusive, owner: .process)
         await #expect(processExitsWith: .exitCode(3)) { [path = test.path as String] in
-            do { _ = try Datastore.open(name: "test", at: path, options: TestStore.options) } catch let error as BackupFailure {
+            do { _ = try Datastore.open(name: "test", at: path, options: TestStore.options) } catch let error
+                as BackupFailure
+            {
                 exit(error.kind == .conflict && error.summary.contains("another server") ? 3 : 4)
             }
         }

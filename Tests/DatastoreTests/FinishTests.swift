@@ -36,7 +36,9 @@ struct FinishTests {
 
     @Test("needs a file, and a manifest")
     func needsManifest() throws {
-        #expect(#expect(throws: BackupFailure.self) { try stage.publish(Self.statistics) }?.summary.contains("no files") == true)
+        #expect(
+            #expect(throws: BackupFailure.self) { try stage.publish(Self.statistics) }?.summary.contains("no files")
+                == true)
         let manifest = try backup.upload(to: stage, of: store)
         try expectRefusal(.invalidInput, "index.json.blob, was not uploaded") {
             try stage.writeBlob(.manifest, try manifest.blob())
@@ -58,10 +60,14 @@ struct FinishTests {
             var wrong = manifest
             wrong.add(.init(name: name, cryptMode: .none, size: file.size + 1, checksum: file.checksum))
             try stage.writeBlob(.manifest, try wrong.blob())
-            #expect(#expect(throws: BackupFailure.self) { try stage.publish(Self.statistics) }?.summary.contains("bytes") == true)
+            #expect(
+                #expect(throws: BackupFailure.self) { try stage.publish(Self.statistics) }?.summary.contains("bytes")
+                    == true)
             wrong.add(.init(name: name, cryptMode: .none, size: file.size, checksum: ChunkDigest(hashing: [1])))
             try stage.writeBlob(.manifest, try wrong.blob())
-            #expect(#expect(throws: BackupFailure.self) { try stage.publish(Self.statistics) }?.summary.contains("checksum") == true)
+            #expect(
+                #expect(throws: BackupFailure.self) { try stage.publish(Self.statistics) }?.summary.contains("checksum")
+                    == true)
         }
         var more = manifest
         more.add(.init(name: ArchiveName("more.blob")!, cryptMode: .none, size: 1, checksum: nil))
@@ -87,7 +93,9 @@ struct FinishTests {
         let manifest = try backup.upload(to: stage, of: store)
         try stage.writeBlob(.manifest, try manifest.blob())
         let open = try stage.createDynamicIndex(ArchiveName("more.pxar.didx")!)
-        #expect(#expect(throws: BackupFailure.self) { try stage.publish(Self.statistics) }?.summary.contains("more.pxar.didx is still open") == true)
+        #expect(
+            #expect(throws: BackupFailure.self) { try stage.publish(Self.statistics) }?.summary.contains(
+                "more.pxar.didx is still open") == true)
         #expect(throws: BackupFailure.self) { try open.close(chunkCount: 1, size: 1, checksum: []) }
         let failure = #expect(throws: BackupFailure.self) { try stage.publish(Self.statistics) }
         #expect(failure?.summary.contains("more.pxar.didx could not be closed") == true)
@@ -111,7 +119,8 @@ struct FinishTests {
             last = entry
         }
         let digest = try #require(last).digest
-        _ = try writer.close(chunkCount: index.count, size: index.logicalSize, checksum: try index.computeChecksum().bytes)
+        _ = try writer.close(
+            chunkCount: index.count, size: index.logicalSize, checksum: try index.computeChecksum().bytes)
         var second = Manifest(snapshot: next.snapshot)
         second.add(try #require(manifest.file(SampleBackup.stream)))
         try stage.writeBlob(.manifest, try second.blob())

@@ -44,7 +44,8 @@ struct FixtureStoreTests {
             let manifest = try store.manifest(of: entry.name, in: .root)
             let other = try #require(
                 listed.first {
-                    $0["backup-id"]?.stringValue == entry.name.group.id && $0["backup-time"]?.intValue == entry.name.time
+                    $0["backup-id"]?.stringValue == entry.name.group.id
+                        && $0["backup-time"]?.intValue == entry.name.time
                 })
             #expect(other["protected"]?.boolValue == entry.isProtected)
             #expect(other["fingerprint"]?.stringValue == manifest.keyFingerprint)

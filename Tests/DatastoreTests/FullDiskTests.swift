@@ -41,7 +41,9 @@ struct FullDiskTests {
         var stored: [ChunkDigest] = []
         var failure: BackupFailure?
         while failure == nil {
-            do { stored.append(try store.insert(random.bytes(4 << 20), stage)) } catch let error as BackupFailure { failure = error }
+            do { stored.append(try store.insert(random.bytes(4 << 20), stage)) } catch let error as BackupFailure {
+                failure = error
+            }
         }
         #expect(failure?.kind == .storageFull)
         #expect(stored.count >= 3)

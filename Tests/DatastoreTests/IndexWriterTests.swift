@@ -18,13 +18,16 @@ struct IndexWriterTests {
 
     func expectRefusal(_ text: String, _ body: () throws -> Void) {
         let failure = #expect(throws: BackupFailure.self) { try body() }
-        #expect(failure?.kind == .invalidInput && failure?.summary.contains(text) == true, "\(String(describing: failure))")
+        #expect(
+            failure?.kind == .invalidInput && failure?.summary.contains(text) == true, "\(String(describing: failure))")
     }
 
     var staged: [String] {
         get throws {
             let sessions = "\(test.path)/.cairn/sessions"
-            return try FileSystem.list(sessions).filter { !$0.hasSuffix(".task") }.flatMap { try FileSystem.list("\(sessions)/\($0)") }
+            return try FileSystem.list(sessions).filter { !$0.hasSuffix(".task") }.flatMap {
+                try FileSystem.list("\(sessions)/\($0)")
+            }
         }
     }
 
@@ -113,7 +116,9 @@ struct IndexWriterTests {
 
     @Test("may exist twice for one archive: the last to close wins")
     func twice() throws {
-        let (first, second) = (try stage.createDynamicIndex(SampleBackup.stream), try stage.createDynamicIndex(SampleBackup.stream))
+        let (first, second) = (
+            try stage.createDynamicIndex(SampleBackup.stream), try stage.createDynamicIndex(SampleBackup.stream)
+        )
         for (writer, byte) in [(first, UInt8(1)), (second, 2)] {
             var checksum = DynamicIndexChecksum()
             let digest = ChunkDigest(hashing: [byte])

@@ -18,7 +18,9 @@ struct OwnershipTests {
         try FileSystem.setMode(folder.path, 0o755)
         let path = "\(folder.path)/store"
         try Datastore.create(name: "test", at: path, options: TestStore.options)
-        for name in ["", "/.chunks", "/.lock"] { try FileSystem.setOwner(path + name, user: Self.user, group: Self.user) }
+        for name in ["", "/.chunks", "/.lock"] {
+            try FileSystem.setOwner(path + name, user: Self.user, group: Self.user)
+        }
     }
 
     @Test("gets every file that root writes")

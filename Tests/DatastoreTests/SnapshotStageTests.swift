@@ -88,11 +88,15 @@ struct SnapshotStageTests {
         refusal({ $0.namespace = try! Namespace(parsing: "none") }, .notFound, "'none'")
         refusal({ $0.owner = AuthID(parsing: "tester@pbs!token")! }, .conflict, "belongs to tester@pbs")
         refusal({ $0.snapshot = backup.snapshot }, .invalidInput, "not later")
-        refusal({ $0.snapshot = SnapshotName(parsing: "host/sample/2024-05-31T00:00:00Z")! }, .invalidInput, "not later")
-        refusal({ $0.snapshot = SnapshotName(parsing: "host/benchmark/2024-06-02T00:00:00Z")! }, .invalidInput, "benchmark")
+        refusal(
+            { $0.snapshot = SnapshotName(parsing: "host/sample/2024-05-31T00:00:00Z")! }, .invalidInput, "not later")
+        refusal(
+            { $0.snapshot = SnapshotName(parsing: "host/benchmark/2024-06-02T00:00:00Z")! }, .invalidInput, "benchmark")
         let stage = try SampleBackup("host/sample/2024-06-02T00:00:00Z").begin(in: store)
         #expect(stage.base == backup.snapshot)
-        refusal({ $0.snapshot = SnapshotName(parsing: "host/sample/2024-06-03T00:00:00Z")! }, .conflict, "in use by the backup")
+        refusal(
+            { $0.snapshot = SnapshotName(parsing: "host/sample/2024-06-03T00:00:00Z")! }, .conflict,
+            "in use by the backup")
         stage.discard()
         try store.setOwner(AuthID(parsing: "tester@pbs!token")!, of: backup.snapshot.group, in: .root)
         try SampleBackup("host/sample/2024-06-02T00:00:00Z").begin(in: store).discard()
@@ -113,7 +117,9 @@ struct SnapshotStageTests {
     func baseLock() throws {
         try backup.run(in: store)
         let stage = try SampleBackup("host/sample/2024-06-02T00:00:00Z").begin(in: store)
-        #expect(#expect(throws: BackupFailure.self) { try store.removeSnapshot(backup.snapshot, in: .root) }?.kind == .conflict)
+        #expect(
+            #expect(throws: BackupFailure.self) { try store.removeSnapshot(backup.snapshot, in: .root) }?.kind
+                == .conflict)
         #expect(throws: BackupFailure.self) { try store.setProtected(true, backup.snapshot, in: .root) }
         try store.setNotes("allowed", of: backup.snapshot, in: .root)
         stage.discard()
@@ -165,7 +171,9 @@ struct SnapshotStageTests {
         let stage = try backup.begin(in: store)
         try stage.writeBlob(.manifest, try backup.upload(to: stage, of: store).blob())
         let reader = try stage.publish(.init(count: 0, size: 0, compressedSize: 0, duplicates: 0))
-        #expect(#expect(throws: BackupFailure.self) { try store.removeSnapshot(backup.snapshot, in: .root) }?.kind == .conflict)
+        #expect(
+            #expect(throws: BackupFailure.self) { try store.removeSnapshot(backup.snapshot, in: .root) }?.kind
+                == .conflict)
         // The group is free already: the next backup may begin.
         try SampleBackup("host/sample/2024-06-02T00:00:00Z").begin(in: store).discard()
         reader.close()

@@ -17,7 +17,8 @@ struct SyncTests {
         let end = fault.steps.drop { $0 != .manifestRewrite }
         #expect(
             Array(end) == [.manifestRewrite, .groupFolder, .ownerWrite]
-                + (level == .none ? [.publishRename, .published] : [.syncFileSystem, .publishRename, .syncFolders, .published]))
+                + (level == .none
+                    ? [.publishRename, .published] : [.syncFileSystem, .publishRename, .syncFolders, .published]))
     }
 
     @Test("shares one sync among sessions that finish together, but none that began before")

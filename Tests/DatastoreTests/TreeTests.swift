@@ -38,7 +38,9 @@ struct TreeTests {
         try store.createNamespace(try ns("a"))
         try store.createNamespace(try ns("a/b"))
         try backUp("vm/100/2024-06-01T00:00:00Z", in: "a/b")
-        let failure = #expect(throws: BackupFailure.self) { try store.removeNamespace(try ns("a"), includingGroups: false) }
+        let failure = #expect(throws: BackupFailure.self) {
+            try store.removeNamespace(try ns("a"), includingGroups: false)
+        }
         #expect(failure?.kind == .conflict && failure?.summary.contains("a/b:vm/100") == true)
         #expect(
             try store.removeNamespace(try ns("a"), includingGroups: true)
@@ -57,11 +59,15 @@ struct TreeTests {
         let second = try backUp("vm/100/2024-06-02T00:00:00Z", in: "a")
         try store.setProtected(true, first, in: try ns("a"))
         #expect(try FileSystem.read("\(test.path)/ns/a/\(first)/.protected", limit: 1) == [])
-        #expect(#expect(throws: BackupFailure.self) { try store.removeSnapshot(first, in: try ns("a")) }?.kind == .conflict)
         #expect(
-            try store.removeNamespace(try ns("a"), includingGroups: true) == .init(removedSnapshots: 1, protectedSnapshots: 1))
+            #expect(throws: BackupFailure.self) { try store.removeSnapshot(first, in: try ns("a")) }?.kind == .conflict)
+        #expect(
+            try store.removeNamespace(try ns("a"), includingGroups: true)
+                == .init(removedSnapshots: 1, protectedSnapshots: 1))
         #expect(try store.snapshots(in: try ns("a")).map { $0.name } == [first])
-        #expect(#expect(throws: BackupFailure.self) { try store.removeSnapshot(second, in: try ns("a")) }?.kind == .noSuchObject)
+        #expect(
+            #expect(throws: BackupFailure.self) { try store.removeSnapshot(second, in: try ns("a")) }?.kind
+                == .noSuchObject)
         #expect(try store.removeGroup(first.group, in: try ns("a")) == .init(protectedSnapshots: 1))
         try store.setProtected(false, first, in: try ns("a"))
         #expect(try store.removeGroup(first.group, in: try ns("a")) == .init(removedGroups: 1, removedSnapshots: 1))
@@ -89,7 +95,9 @@ struct TreeTests {
         #expect(try store.groups(in: .root).first?.notes == "first\nsecond")
         #expect(try FileSystem.status("\(test.path)/vm/100/notes")?.mode == 0o644)
         let missing = try #require(BackupGroup(parsing: "vm/1"))
-        #expect(#expect(throws: BackupFailure.self) { try store.setOwner(owner, of: missing, in: .root) }?.kind == .noSuchObject)
+        #expect(
+            #expect(throws: BackupFailure.self) { try store.setOwner(owner, of: missing, in: .root) }?.kind
+                == .noSuchObject)
     }
 
     @Test("changes notes in the manifest and nothing else of it")
@@ -101,7 +109,9 @@ struct TreeTests {
         #expect(after.notes == "a note" && after.differsOnlyInUnprotected(from: before))
         #expect(try FileSystem.status("\(test.path)/\(snapshot)/index.json.blob")?.mode == 0o644)
         let missing = try #require(SnapshotName(parsing: "vm/100/2024-06-03T00:00:00Z"))
-        #expect(#expect(throws: BackupFailure.self) { try store.setNotes("x", of: missing, in: .root) }?.kind == .noSuchObject)
+        #expect(
+            #expect(throws: BackupFailure.self) { try store.setNotes("x", of: missing, in: .root) }?.kind
+                == .noSuchObject)
     }
 
     @Test("takes notes, verify states and statistics at the same time without losing one")
@@ -119,7 +129,9 @@ struct TreeTests {
         let snapshot = try backUp("vm/100/2024-06-01T00:00:00Z")
         let blob = try store.manifestBytes(of: snapshot, in: .root)
         try store.storeClientLog(blob, for: snapshot, in: .root)
-        #expect(#expect(throws: BackupFailure.self) { try store.storeClientLog(blob, for: snapshot, in: .root) }?.kind == .conflict)
+        #expect(
+            #expect(throws: BackupFailure.self) { try store.storeClientLog(blob, for: snapshot, in: .root) }?.kind
+                == .conflict)
         #expect(try store.snapshot(snapshot, in: .root).files.contains { $0.name == .clientLog })
     }
 
@@ -134,7 +146,9 @@ struct TreeTests {
         #expect(throws: BackupFailure.self) { try store.removeGroup(snapshot.group, in: .root) }
         second.close()
         #expect(try store.removeGroup(snapshot.group, in: .root).removedSnapshots == 1)
-        #expect(#expect(throws: BackupFailure.self) { try store.openReader(snapshot, in: .root, purpose: "a test") }?.kind == .noSuchObject)
+        #expect(
+            #expect(throws: BackupFailure.self) { try store.openReader(snapshot, in: .root, purpose: "a test") }?.kind
+                == .noSuchObject)
     }
 }
 
@@ -160,7 +174,8 @@ struct CreationTests {
         #expect(try FileSystem.status("\(path)/.chunks")?.mode == 0o750)
         #expect(try FileSystem.status("\(path)/.chunks/ffff")?.mode == 0o750)
         #expect(try FileSystem.status("\(path)/.lock")?.mode == 0o644)
-        #expect(#expect(throws: BackupFailure.self) { try Datastore.create(name: "store", at: path) }?.kind == .conflict)
+        #expect(
+            #expect(throws: BackupFailure.self) { try Datastore.create(name: "store", at: path) }?.kind == .conflict)
     }
 
     @Test("takes a folder with dot-files and lost+found, and no other")

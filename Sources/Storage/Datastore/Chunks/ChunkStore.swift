@@ -73,7 +73,9 @@ package final class ChunkStore: Sendable {
     }
 
     /// Decides by what is there; the prefix is locked.
-    private func place(_ blob: [UInt8], _ encoding: DataBlobHeader.Encoding, _ digest: ChunkDigest) throws -> ChunkInsertion {
+    private func place(_ blob: [UInt8], _ encoding: DataBlobHeader.Encoding, _ digest: ChunkDigest) throws
+        -> ChunkInsertion
+    {
         let path = path(of: digest)
         guard let status = try FileSystem.status(path, followsLinks: false) else { return try write(blob, digest) }
         guard status.kind == .file else {
@@ -88,7 +90,8 @@ package final class ChunkStore: Sendable {
         case (true, true):
             if status.byteCount != blob.count, stored == .encrypted, encoding == .encrypted {
                 throw BackupFailure(
-                    .conflict, "Chunk \(digest) has another length than the encrypted chunk of that digest in the store")
+                    .conflict, "Chunk \(digest) has another length than the encrypted chunk of that digest in the store"
+                )
             }
         case (false, false):
             // The smaller one is kept. One that is too short may be the rest of a crash: then its checksum is wrong.

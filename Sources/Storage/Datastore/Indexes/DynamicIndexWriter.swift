@@ -41,7 +41,8 @@ final class DynamicIndexWriter: IndexWriter {
             guard offset == state.checksum.size else {
                 throw BackupFailure(
                     .invalidInput,
-                    "Chunk \(digest) cannot be appended to \(name) at offset \(offset): the index ends at \(state.checksum.size)")
+                    "Chunk \(digest) cannot be appended to \(name) at offset \(offset): the index ends at \(state.checksum.size)"
+                )
             }
             guard length > 0, state.checksum.count < DynamicIndexHeader.maxEntryCount else {
                 throw BackupFailure(.invalidInput, "Chunk \(digest) of \(length) bytes cannot be appended to \(name)")

@@ -27,7 +27,8 @@ final class FixedIndexWriter: IndexWriter {
         _ name: ArchiveName, size: UInt64, base: StoredIndex?, folder: String, owner: FileOwner, options: StoreOptions
     ) throws {
         guard size > 0, size <= Self.maxSize else {
-            throw BackupFailure(.invalidInput, "Index \(name) cannot be created: an image of \(size) bytes is not possible")
+            throw BackupFailure(
+                .invalidInput, "Index \(name) cannot be created: an image of \(size) bytes is not possible")
         }
         self.name = name
         self.options = options
@@ -39,7 +40,8 @@ final class FixedIndexWriter: IndexWriter {
             if let base, base.count != header.entryCount || base.fixedChunkByteCount != header.chunkByteCount {
                 throw BackupFailure(
                     .invalidInput,
-                    "Index \(name) cannot reuse the previous one: it has \(base.count) chunks, the new one \(header.entryCount)")
+                    "Index \(name) cannot reuse the previous one: it has \(base.count) chunks, the new one \(header.entryCount)"
+                )
             }
             let file = try IndexFile(name, folder: folder, owner: owner, options: options)
             do {
@@ -66,7 +68,9 @@ final class FixedIndexWriter: IndexWriter {
             BackupFailure(.invalidInput, "Chunk \(digest) cannot be put into \(name) at offset \(offset): \(reason)")
         }
         let (end, overflows) = offset.addingReportingOverflow(UInt64(max(0, length)))
-        guard !overflows, end <= header.size else { throw refuse("it would end behind the image of \(header.size) bytes") }
+        guard !overflows, end <= header.size else {
+            throw refuse("it would end behind the image of \(header.size) bytes")
+        }
         guard offset.isMultiple(of: chunk) else { throw refuse("the offset is not a multiple of \(chunk)") }
         guard length > 0, length <= chunk, UInt64(length) == chunk || end == header.size else {
             throw refuse("a chunk of \(length) bytes is not possible there")
@@ -86,7 +90,9 @@ final class FixedIndexWriter: IndexWriter {
             guard let file = state.file else { throw Self.closed(name) }
             state.file = nil
             do {
-                if chunkCount != state.appended { throw Self.mismatch(name, "the number of chunks", chunkCount, state.appended) }
+                if chunkCount != state.appended {
+                    throw Self.mismatch(name, "the number of chunks", chunkCount, state.appended)
+                }
                 if !isReusing {
                     if chunkCount != header.entryCount {
                         throw Self.mismatch(name, "the number of chunks", chunkCount, header.entryCount)

@@ -35,7 +35,9 @@ package protocol IndexWriter: Sendable {
 }
 
 extension IndexWriter {
-    static func mismatch(_ name: ArchiveName, _ what: String, _ given: some CustomStringConvertible, _ own: some CustomStringConvertible) -> BackupFailure {
+    static func mismatch(
+        _ name: ArchiveName, _ what: String, _ given: some CustomStringConvertible, _ own: some CustomStringConvertible
+    ) -> BackupFailure {
         BackupFailure(.invalidInput, "Index \(name) cannot be closed: \(what) is \(own), the client says \(given)")
     }
 

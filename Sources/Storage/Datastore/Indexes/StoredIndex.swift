@@ -100,7 +100,8 @@ package final class StoredIndex: Sendable {
                 while reader.remaining > 0 {
                     let entry = try DynamicIndexEntry(from: &reader)
                     guard entry.end > start, entry.end - start <= BlobLimits.maxChunkContent else {
-                        throw FormatError.invalid("an entry ends at \(entry.end), and starts at \(start)", offset: reader.offset)
+                        throw FormatError.invalid(
+                            "an entry ends at \(entry.end), and starts at \(start)", offset: reader.offset)
                     }
                     try body(IndexEntry(digest: entry.digest, offset: start, length: Int(entry.end - start)))
                     start = entry.end

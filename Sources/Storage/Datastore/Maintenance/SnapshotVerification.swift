@@ -175,9 +175,12 @@ package final class SnapshotVerifier: Sendable {
                 throw BackupFailure(.corruptData, "Chunk \(entry.digest) is encrypted, and its index says otherwise")
             }
             if header.encoding.isEncrypted { return blob.count }
-            let content = try coders.withDecoder { try $0.decode(blob, limit: BlobLimits.maxChunkContent, checksum: .ignore) }
+            let content = try coders.withDecoder {
+                try $0.decode(blob, limit: BlobLimits.maxChunkContent, checksum: .ignore)
+            }
             guard content.count == entry.length else {
-                throw BackupFailure(.corruptData, "Chunk \(entry.digest) has \(content.count) bytes, its index says \(entry.length)")
+                throw BackupFailure(
+                    .corruptData, "Chunk \(entry.digest) has \(content.count) bytes, its index says \(entry.length)")
             }
             guard ChunkDigest(SHA256.hash(data: content)) == entry.digest else {
                 throw BackupFailure(.corruptData, "Chunk \(entry.digest) has other content than its digest says")

@@ -36,7 +36,10 @@ extension Datastore {
             let baseLock = try base.map { try sessions.lock($0, in: namespace, .shared, purpose: purpose) }
             // It may have been removed before the lock was there.
             if let base, try !isFinished(base, in: namespace) { throw BackupFailure.missing(base, in: namespace) }
-            guard try storing("Snapshot \(label) cannot be begun", { try !FileSystem.exists(layout.folder(of: snapshot, in: namespace)) })
+            guard
+                try storing(
+                    "Snapshot \(label) cannot be begun",
+                    { try !FileSystem.exists(layout.folder(of: snapshot, in: namespace)) })
             else { throw BackupFailure(.conflict, "Snapshot \(label) exists already") }
             return try SnapshotStage(self, request, base: base, groupLock: groupLock, baseLock: baseLock)
         } catch {
@@ -59,7 +62,8 @@ extension Datastore {
     private func requireOwner(_ identity: AuthID, of group: BackupGroup, in namespace: Namespace) throws {
         guard let owner = try storedOwner(of: group, in: namespace) else { return }
         guard owner == identity || (owner.isToken && owner.user == identity) else {
-            throw BackupFailure(.conflict, "Group \(text(group, in: namespace)) belongs to \(owner), not to \(identity)")
+            throw BackupFailure(
+                .conflict, "Group \(text(group, in: namespace)) belongs to \(owner), not to \(identity)")
         }
     }
 
@@ -74,7 +78,8 @@ extension Datastore {
         guard snapshot.time > newest.time else {
             throw BackupFailure(
                 .invalidInput,
-                "Snapshot \(text(snapshot, in: namespace)) is not later than the newest of its group, \(newest.timeText)")
+                "Snapshot \(text(snapshot, in: namespace)) is not later than the newest of its group, \(newest.timeText)"
+            )
         }
         if let requested {
             guard requested.group == group else {

@@ -154,7 +154,11 @@ package final class SessionRegistry: Sendable {
             guard sharing == .shared ? holders.exclusive == nil : holders.isFree else {
                 throw Self.inUse("Snapshot \(text(snapshot, in: namespace))", holders.words)
             }
-            if sharing == .shared { holders.shared[ObjectIdentifier(token)] = purpose } else { holders.exclusive = purpose }
+            if sharing == .shared {
+                holders.shared[ObjectIdentifier(token)] = purpose
+            } else {
+                holders.exclusive = purpose
+            }
             state.snapshots[key] = holders
         }
         return release(key, sharing == .shared ? token : nil)
@@ -177,9 +181,12 @@ package final class SessionRegistry: Sendable {
     /// Waits up to five seconds.
     func lockManifest(of snapshot: SnapshotName, in namespace: Namespace) throws -> StoreLock {
         let key = SnapshotKey(namespace: namespace, snapshot: snapshot)
-        let isTaken = state.wait(seconds: Self.manifestPatienceSeconds) { $0.manifests.insert(key).inserted ? true : nil }
+        let isTaken = state.wait(seconds: Self.manifestPatienceSeconds) {
+            $0.manifests.insert(key).inserted ? true : nil
+        }
         guard isTaken == true else {
-            throw BackupFailure(.conflict, "The manifest of \(text(snapshot, in: namespace)) is being changed by somebody else")
+            throw BackupFailure(
+                .conflict, "The manifest of \(text(snapshot, in: namespace)) is being changed by somebody else")
         }
         return StoreLock { [state] in _ = state.withLock(wake: true) { $0.manifests.remove(key) } }
     }

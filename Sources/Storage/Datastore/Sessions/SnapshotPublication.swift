@@ -52,7 +52,8 @@ extension SnapshotStage {
                 throw BackupFailure(.invalidInput, "Snapshot \(label) cannot be finished: index \(name) is still open")
             }
             if let name = state.failed.first {
-                throw BackupFailure(.invalidInput, "Snapshot \(label) cannot be finished: index \(name) could not be closed")
+                throw BackupFailure(
+                    .invalidInput, "Snapshot \(label) cannot be finished: index \(name) could not be closed")
             }
             guard !state.indexes.isEmpty || !state.blobs.isEmpty else {
                 throw BackupFailure(.invalidInput, "Snapshot \(label) cannot be finished: it has no files")
@@ -80,11 +81,17 @@ extension SnapshotStage {
         }
         for file in manifest.files {
             if let index = indexes[file.name] {
-                guard index.size == file.size else { throw refuse("\(file.name) has \(index.size) bytes, the manifest says \(file.size)") }
-                guard index.checksum == file.checksum else { throw refuse("\(file.name) has another checksum than the manifest says") }
+                guard index.size == file.size else {
+                    throw refuse("\(file.name) has \(index.size) bytes, the manifest says \(file.size)")
+                }
+                guard index.checksum == file.checksum else {
+                    throw refuse("\(file.name) has another checksum than the manifest says")
+                }
             } else if blobs.contains(file.name) {
                 let blob = try readBlob(file.name, folder: folder, in: label)
-                guard UInt64(blob.count) == file.size else { throw refuse("\(file.name) has \(blob.count) bytes, the manifest says \(file.size)") }
+                guard UInt64(blob.count) == file.size else {
+                    throw refuse("\(file.name) has \(blob.count) bytes, the manifest says \(file.size)")
+                }
                 if let checksum = file.checksum {
                     guard ChunkDigest(SHA256.hash(data: blob)) == checksum else {
                         throw refuse("\(file.name) has another checksum than the manifest says")
@@ -114,7 +121,8 @@ extension SnapshotStage {
                 guard wanted.contains(entry.digest) else { return }
                 throw BackupFailure(
                     .corruptData,
-                    "Snapshot \(label) cannot be finished: chunk \(entry.digest) of \(name) is missing from the datastore")
+                    "Snapshot \(label) cannot be finished: chunk \(entry.digest) of \(name) is missing from the datastore"
+                )
             }
         }
         for digest in missing { log("warning: chunk \(digest), which no archive of this backup uses, is missing") }
@@ -125,9 +133,12 @@ extension SnapshotStage {
     private func markBase(_ base: SnapshotName, ifItHas missing: [ChunkDigest], _ log: (String) -> Void) throws {
         let wanted = Set(missing)
         var isDamaged = false
-        for file in try store.manifest(of: base, in: request.namespace).files where file.name.kind != .blob && !isDamaged {
+        for file in try store.manifest(of: base, in: request.namespace).files
+        where file.name.kind != .blob && !isDamaged {
             let folder = store.layout.folder(of: base, in: request.namespace)
-            try StoredIndex(file.name, folder: folder, in: "\(base)").forEach { isDamaged = isDamaged || wanted.contains($0.digest) }
+            try StoredIndex(file.name, folder: folder, in: "\(base)").forEach {
+                isDamaged = isDamaged || wanted.contains($0.digest)
+            }
         }
         guard isDamaged else { return }
         try store.updateManifest(of: base, in: request.namespace) {

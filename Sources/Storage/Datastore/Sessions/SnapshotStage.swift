@@ -103,7 +103,9 @@ package final class SnapshotStage: Sendable {
     ///     computed anew. The entries are kept by garbage collection, but not known.
     /// - Throws: ``BackupFailure``: as ``createDynamicIndex(_:)``; `invalidInput` for a size out of bounds, without a
     ///   base, where the base has no such archive, another checksum, or another number of chunks.
-    package func createFixedIndex(_ name: ArchiveName, size: UInt64, reusing checksum: [UInt8]? = nil) throws -> any IndexWriter {
+    package func createFixedIndex(_ name: ArchiveName, size: UInt64, reusing checksum: [UInt8]? = nil) throws
+        -> any IndexWriter
+    {
         guard name.kind == .fixedIndex else { throw BackupFailure(.invalidInput, "\(name) does not end in .fidx") }
         return try register(name) {
             let base = try checksum.map { try previousIndex(name, checksum: $0) }
@@ -119,7 +121,8 @@ package final class SnapshotStage: Sendable {
         guard own.bytes == checksum else {
             throw BackupFailure(
                 .invalidInput,
-                "Index \(name) cannot reuse the previous one: its checksum is \(own), the client says \(Hex.encode(checksum))")
+                "Index \(name) cannot reuse the previous one: its checksum is \(own), the client says \(Hex.encode(checksum))"
+            )
         }
         return index
     }
@@ -159,7 +162,9 @@ package final class SnapshotStage: Sendable {
     // MARK: The base
 
     private func requireBase() throws -> SnapshotName {
-        guard let base else { throw BackupFailure(.invalidInput, "There is no previous snapshot of \(request.snapshot.group)") }
+        guard let base else {
+            throw BackupFailure(.invalidInput, "There is no previous snapshot of \(request.snapshot.group)")
+        }
         return base
     }
 
@@ -238,7 +243,8 @@ package final class SnapshotStage: Sendable {
 func readBlob(_ name: ArchiveName, folder: String, in snapshot: String) throws -> [UInt8] {
     guard name.kind == .blob else { throw BackupFailure(.invalidInput, "\(name) is not a blob") }
     return try storing("Blob \(name) of \(snapshot) cannot be read") {
-        guard let bytes = try FileSystem.readIfPresent("\(folder)/\(name)", limit: BlobLimits.encodedBlob.upperBound) else {
+        guard let bytes = try FileSystem.readIfPresent("\(folder)/\(name)", limit: BlobLimits.encodedBlob.upperBound)
+        else {
             throw BackupFailure(.notFound, "Snapshot \(snapshot) has no file \(name)")
         }
         return bytes

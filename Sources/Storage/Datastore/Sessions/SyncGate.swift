@@ -46,7 +46,9 @@ final class SyncGate: Sendable {
                     state.isRunning = false
                     state.ended = number
                     if case .failure(let error) = result { state.failures[number] = error }
-                    if number > Self.rememberedFailures { state.failures[number - UInt64(Self.rememberedFailures)] = nil }
+                    if number > Self.rememberedFailures {
+                        state.failures[number - UInt64(Self.rememberedFailures)] = nil
+                    }
                 }
             }
         }

@@ -13,7 +13,8 @@ extension Datastore {
     /// - Throws: ``BackupFailure``: `invalidInput` for a bad name, `conflict` where the folder holds something.
     package static func create(name: String, at path: String, options: StoreOptions = StoreOptions()) throws {
         guard isValidName(name) else {
-            throw BackupFailure(.invalidInput, "'\(name)' is not a datastore name: 3 to 32 letters, digits, '_', '-', '.'")
+            throw BackupFailure(
+                .invalidInput, "'\(name)' is not a datastore name: 3 to 32 letters, digits, '_', '-', '.'")
         }
         guard path.hasPrefix("/") else {
             throw BackupFailure(.invalidInput, "The path of a datastore is absolute, and '\(path)' is not")
@@ -32,7 +33,8 @@ extension Datastore {
             try FileSystem.makeFolder(layout.newChunks, mode: StoreLayout.chunkFolderMode)
             if options.makesPrefixFolders {
                 for prefix in UInt16.min...UInt16.max {
-                    try FileSystem.makeFolder("\(layout.newChunks)/\(prefixName(prefix))", mode: StoreLayout.chunkFolderMode)
+                    try FileSystem.makeFolder(
+                        "\(layout.newChunks)/\(prefixName(prefix))", mode: StoreLayout.chunkFolderMode)
                 }
             }
             if options.syncLevel != .none { try FileSystem.syncFileSystem(of: layout.root) }

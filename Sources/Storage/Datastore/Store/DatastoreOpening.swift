@@ -43,7 +43,9 @@ extension Datastore {
     private static func refuseMountPoints(_ layout: StoreLayout) throws {
         let device = try FileSystem.status(layout.root)?.device
         for inner in innerFolders {
-            guard let status = try FileSystem.status("\(layout.root)/\(inner)"), status.device != device else { continue }
+            guard let status = try FileSystem.status("\(layout.root)/\(inner)"), status.device != device else {
+                continue
+            }
             throw BackupFailure(.unsupported, "\(layout.root)/\(inner) lies on another file system than the datastore")
         }
     }
@@ -56,7 +58,8 @@ extension Datastore {
             throw BackupFailure(
                 .conflict, "Datastore \(name) is open in another process (\(holder.joined(separator: ", ")))")
         }
-        let text = "pid \(ProcessInformation.id)\nhost \(ProcessInformation.hostName)\nstart \(ProcessInformation.startTime)\n"
+        let text =
+            "pid \(ProcessInformation.id)\nhost \(ProcessInformation.hostName)\nstart \(ProcessInformation.startTime)\n"
         try file.truncate(to: 0)
         try file.write(Array(text.utf8), at: 0)
         try owner.give(layout.ownerLock)
@@ -82,7 +85,8 @@ extension Datastore {
                 let note = StageNote(parsing: String(decoding: bytes, as: UTF8.self))
             else { continue }
             // A crash behind the rename left the note alone: the snapshot is there.
-            let isPublished = try !FileSystem.exists(String(path.dropLast(StageNote.suffix.utf8.count)))
+            let isPublished =
+                try !FileSystem.exists(String(path.dropLast(StageNote.suffix.utf8.count)))
                 && FileSystem.exists(layout.folder(of: note.snapshot, in: note.namespace))
             if !isPublished { tasks.append(note.task) }
             // The session may have made the group without publishing anything into it.
@@ -97,7 +101,9 @@ extension Datastore {
     static func removeIfEmpty(_ group: BackupGroup, in namespace: Namespace, _ layout: StoreLayout) throws {
         let folder = layout.folder(of: group, in: namespace)
         let names = try listIfPresent(folder)
-        guard names.allSatisfy({ $0 == StoreLayout.ownerFile || $0.hasPrefix("\(StoreLayout.ownerFile).tmp_") }) else { return }
+        guard names.allSatisfy({ $0 == StoreLayout.ownerFile || $0.hasPrefix("\(StoreLayout.ownerFile).tmp_") }) else {
+            return
+        }
         for name in names { try FileSystem.removeFile("\(folder)/\(name)") }
         try FileSystem.removeFolder(folder)
     }

@@ -13,7 +13,8 @@ struct FileOwner: Sendable {
     /// Why this process cannot write files that the owner owns; nil where it can.
     var obstacle: String? {
         if ProcessInformation.isRoot || toGive == nil { return nil }
-        return "its files belong to user \(user) and group \(group), and this process is user \(ProcessInformation.userID)"
+        return
+            "its files belong to user \(user) and group \(group), and this process is user \(ProcessInformation.userID)"
             + " and group \(ProcessInformation.groupID)"
     }
 

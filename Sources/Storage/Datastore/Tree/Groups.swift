@@ -46,7 +46,9 @@ extension Datastore {
             try BackupType.allCases.flatMap { type -> [BackupGroup] in
                 let folder = layout.folder(of: type, in: namespace)
                 return try listIfPresent(folder).compactMap { id -> BackupGroup? in
-                    guard let group = BackupGroup(type: type, id: id), try FileSystem.isFolder("\(folder)/\(id)") else { return nil }
+                    guard let group = BackupGroup(type: type, id: id), try FileSystem.isFolder("\(folder)/\(id)") else {
+                        return nil
+                    }
                     return group
                 }
             }.sorted()
@@ -69,7 +71,9 @@ extension Datastore {
     ///   be understood.
     package func owner(of group: BackupGroup, in namespace: Namespace) throws -> AuthID {
         if let owner = try storedOwner(of: group, in: namespace) { return owner }
-        let running = sessions.running(below: namespace).first { $0.namespace == namespace && $0.snapshot.group == group }
+        let running = sessions.running(below: namespace).first {
+            $0.namespace == namespace && $0.snapshot.group == group
+        }
         if let running { return running.owner }
         try requireGroup(group, in: namespace)
         throw BackupFailure(.corruptData, "Group \(text(group, in: namespace)) has no owner")
@@ -107,7 +111,9 @@ extension Datastore {
     /// Refuses groups that are only about to be made.
     private func requireStoredGroup(_ group: BackupGroup, in namespace: Namespace) throws {
         if try snapshotNames(of: group, in: namespace).isEmpty,
-            let running = sessions.running(below: namespace).first(where: { $0.namespace == namespace && $0.snapshot.group == group })
+            let running = sessions.running(below: namespace).first(where: {
+                $0.namespace == namespace && $0.snapshot.group == group
+            })
         {
             throw BackupFailure.beingWritten(running)
         }
@@ -125,7 +131,9 @@ extension Datastore {
     private func storedNotes(of group: BackupGroup, in namespace: Namespace) throws -> String? {
         try storing("The notes of group \(text(group, in: namespace)) cannot be read") {
             let path = "\(layout.folder(of: group, in: namespace))/\(StoreLayout.notesFile)"
-            return try FileSystem.readIfPresent(path, limit: Self.notesLimit).map { String(decoding: $0, as: UTF8.self) }
+            return try FileSystem.readIfPresent(path, limit: Self.notesLimit).map {
+                String(decoding: $0, as: UTF8.self)
+            }
         }
     }
 

@@ -26,7 +26,9 @@ extension Datastore {
         let label = text(snapshot, in: namespace)
         return try storing("The manifest of \(label) cannot be read") {
             let folder = layout.folder(of: snapshot, in: namespace)
-            guard let bytes = try FileSystem.readIfPresent("\(folder)/\(ArchiveName.manifest)", limit: BlobLimits.encodedBlob.upperBound)
+            guard
+                let bytes = try FileSystem.readIfPresent(
+                    "\(folder)/\(ArchiveName.manifest)", limit: BlobLimits.encodedBlob.upperBound)
             else {
                 guard try FileSystem.isFolder(folder) else { throw BackupFailure.missing(snapshot, in: namespace) }
                 throw BackupFailure(.noSuchObject, "Snapshot \(label) is not finished: it has no manifest")
@@ -38,7 +40,9 @@ extension Datastore {
     /// - Throws: As ``manifestBytes(of:in:)``, and `corruptData`.
     package func manifest(of snapshot: SnapshotName, in namespace: Namespace) throws -> Manifest {
         let bytes = try manifestBytes(of: snapshot, in: namespace)
-        return try storing("The manifest of \(text(snapshot, in: namespace)) cannot be read") { try Manifest(blob: bytes) }
+        return try storing("The manifest of \(text(snapshot, in: namespace)) cannot be read") {
+            try Manifest(blob: bytes)
+        }
     }
 
     /// Changes what may change in a manifest, under its lock, and replaces it in one step. (Spec: formats §4.7.)

@@ -3,7 +3,9 @@ import Platform
 
 extension Datastore {
     package func namespaceExists(_ namespace: Namespace) throws -> Bool {
-        try storing("Namespace '\(namespace)' cannot be looked up") { try FileSystem.isFolder(layout.folder(of: namespace)) }
+        try storing("Namespace '\(namespace)' cannot be looked up") {
+            try FileSystem.isFolder(layout.folder(of: namespace))
+        }
     }
 
     /// A namespace and those below it, each in front of its children, sorted by name.
@@ -29,7 +31,9 @@ extension Datastore {
         let folder = "\(layout.folder(of: parent))/ns"
         return try storing("Namespaces below '\(parent)' cannot be listed") {
             try listIfPresent(folder).compactMap { name in
-                guard let child = try? parent.appending(name), try FileSystem.isFolder("\(folder)/\(name)") else { return nil }
+                guard let child = try? parent.appending(name), try FileSystem.isFolder("\(folder)/\(name)") else {
+                    return nil
+                }
                 return child
             }
         }
@@ -72,7 +76,8 @@ extension Datastore {
             for inner in all {
                 if let group = try groupNames(in: inner).first {
                     throw BackupFailure(
-                        .conflict, "Namespace '\(namespace)' cannot be removed: it holds group \(text(group, in: inner))")
+                        .conflict,
+                        "Namespace '\(namespace)' cannot be removed: it holds group \(text(group, in: inner))")
                 }
             }
         }
@@ -116,7 +121,9 @@ package struct RemovalCounts: Hashable, Sendable {
     /// Snapshots that stayed because they are protected.
     package var protectedSnapshots = 0
 
-    package init(removedNamespaces: Int = 0, removedGroups: Int = 0, removedSnapshots: Int = 0, protectedSnapshots: Int = 0) {
+    package init(
+        removedNamespaces: Int = 0, removedGroups: Int = 0, removedSnapshots: Int = 0, protectedSnapshots: Int = 0
+    ) {
         self.removedNamespaces = removedNamespaces
         self.removedGroups = removedGroups
         self.removedSnapshots = removedSnapshots

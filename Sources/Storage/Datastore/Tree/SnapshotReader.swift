@@ -37,7 +37,8 @@ package final class SnapshotReader: Sendable {
 extension Datastore {
     /// - Parameter purpose: Who reads, for the failures of others: "the restore of task UPID:…".
     /// - Throws: ``BackupFailure``: `noSuchObject`; `conflict` where it is being written or removed.
-    package func openReader(_ snapshot: SnapshotName, in namespace: Namespace, purpose: String) throws -> SnapshotReader {
+    package func openReader(_ snapshot: SnapshotName, in namespace: Namespace, purpose: String) throws -> SnapshotReader
+    {
         let lock = try sessions.lock(snapshot, in: namespace, .shared, purpose: purpose)
         try requireSnapshot(snapshot, in: namespace)
         return SnapshotReader(self, snapshot, in: namespace, lock: lock)

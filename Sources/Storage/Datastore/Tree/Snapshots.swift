@@ -37,7 +37,10 @@ extension Datastore {
         if let running = sessions.running(snapshot, in: namespace) {
             return try entry(of: running, owner: storedOwner(of: snapshot.group, in: namespace))
         }
-        guard let entry = try storedEntry(snapshot, in: namespace, owner: try? storedOwner(of: snapshot.group, in: namespace)) else {
+        guard
+            let entry = try storedEntry(
+                snapshot, in: namespace, owner: try? storedOwner(of: snapshot.group, in: namespace))
+        else {
             throw BackupFailure.missing(snapshot, in: namespace)
         }
         return entry
@@ -47,7 +50,9 @@ extension Datastore {
     func snapshotEntries(of group: BackupGroup, in namespace: Namespace) throws -> [SnapshotEntry] {
         let owner = try? storedOwner(of: group, in: namespace)
         // The registry is asked first: a snapshot that is published meanwhile is then seen on disk at least.
-        let running = sessions.running(below: namespace).filter { $0.namespace == namespace && $0.snapshot.group == group }
+        let running = sessions.running(below: namespace).filter {
+            $0.namespace == namespace && $0.snapshot.group == group
+        }
         var entries: [SnapshotName: SnapshotEntry] = [:]
         for session in running { entries[session.snapshot] = try entry(of: session, owner: owner) }
         for name in try snapshotNames(of: group, in: namespace) {
@@ -63,7 +68,8 @@ extension Datastore {
     }
 
     /// Nil where there is no such folder.
-    private func storedEntry(_ snapshot: SnapshotName, in namespace: Namespace, owner: AuthID?) throws -> SnapshotEntry? {
+    private func storedEntry(_ snapshot: SnapshotName, in namespace: Namespace, owner: AuthID?) throws -> SnapshotEntry?
+    {
         let folder = layout.folder(of: snapshot, in: namespace)
         return try storing("Snapshot \(text(snapshot, in: namespace)) cannot be listed") {
             guard try FileSystem.isFolder(folder) else { return nil }
@@ -77,7 +83,8 @@ extension Datastore {
 
     private func files(in folder: String) throws -> [SnapshotFileEntry] {
         try listIfPresent(folder).compactMap { text in
-            guard let name = ArchiveName(text), let status = try FileSystem.status("\(folder)/\(text)", followsLinks: false),
+            guard let name = ArchiveName(text),
+                let status = try FileSystem.status("\(folder)/\(text)", followsLinks: false),
                 status.kind == .file
             else { return nil }
             return SnapshotFileEntry(name: name, byteCount: status.byteCount)
@@ -180,7 +187,9 @@ extension Datastore {
         // With a session in the group, that keeps it.
         guard let groupLock = try? sessions.lock(snapshot.group, in: namespace, purpose: purpose) else { return }
         defer { groupLock.release() }
-        if try snapshotNames(of: snapshot.group, in: namespace).isEmpty { try removeFolder(of: snapshot.group, in: namespace) }
+        if try snapshotNames(of: snapshot.group, in: namespace).isEmpty {
+            try removeFolder(of: snapshot.group, in: namespace)
+        }
     }
 
     /// The snapshot is locked, or its namespace reserved for removal.

@@ -7,7 +7,8 @@ package enum StandardStreams {
     package static let error: Int32 = 2
 
     /// Reads once, at most `buffer.count` bytes; 0 at the end.
-    package static func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Int {
+    package static func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Int
+    {
         let got = retrying { Glibc.read(descriptor, buffer.baseAddress, buffer.count) }
         guard got >= 0 else { throw SystemError("read", "descriptor \(descriptor)", code: errno) }
         return got
@@ -27,7 +28,9 @@ package enum StandardStreams {
             }
             if let failure { throw failure }
             if got == 0 { return result }
-            guard result.count + got <= limit else { throw SystemError("read", "descriptor \(descriptor)", code: EFBIG) }
+            guard result.count + got <= limit else {
+                throw SystemError("read", "descriptor \(descriptor)", code: EFBIG)
+            }
             result += piece[..<got]
         }
     }

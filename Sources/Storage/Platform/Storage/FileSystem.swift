@@ -13,7 +13,9 @@ package enum FileSystem {
         throw error
     }
 
-    package static func exists(_ path: String) throws(SystemError) -> Bool { try status(path, followsLinks: false) != nil }
+    package static func exists(_ path: String) throws(SystemError) -> Bool {
+        try status(path, followsLinks: false) != nil
+    }
 
     package static func isFolder(_ path: String) throws(SystemError) -> Bool { try status(path)?.kind == .folder }
 
@@ -120,7 +122,8 @@ package enum FileSystem {
         var bytes: [UInt8] = []
         // Files below /proc report no length, so read until the end.
         while true {
-            let piece = try file.read(at: bytes.count, count: max(4096, min(try file.byteCount(), limit) - bytes.count + 1))
+            let piece = try file.read(
+                at: bytes.count, count: max(4096, min(try file.byteCount(), limit) - bytes.count + 1))
             if piece.isEmpty { return bytes }
             bytes += piece
             if bytes.count > limit { throw SystemError("read", path, code: EFBIG) }

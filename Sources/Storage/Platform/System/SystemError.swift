@@ -30,7 +30,9 @@ package struct SystemError: Error, Hashable, Sendable {
     package var isReadOnly: Bool { code == EROFS || code == EACCES || code == EPERM }
 
     /// What was found a moment ago is not there any more, or has become something else.
-    package var isVanished: Bool { code == ENOENT || code == ENOTDIR || code == ELOOP || code == ESTALE || code == ENXIO }
+    package var isVanished: Bool {
+        code == ENOENT || code == ENOTDIR || code == ELOOP || code == ESTALE || code == ENXIO
+    }
     package var isDenied: Bool { code == EACCES || code == EPERM }
     /// The kernel cannot hand out so much at once.
     package var isTooBig: Bool { code == E2BIG }

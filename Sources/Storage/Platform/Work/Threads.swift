@@ -20,7 +20,10 @@ package enum Threads {
         }
         let helpers = max(0, min(width, count) - 1)
         var started = 0
-        for _ in 0..<helpers where start({ work.body(); progress.withLock(wake: true) { $0.ended += 1 } }) { started += 1 }
+        for _ in 0..<helpers
+        where start({
+            work.body(); progress.withLock(wake: true) { $0.ended += 1 }
+        }) { started += 1 }
         work.body()
         let failure = progress.wait { [started] in $0.ended == started ? .some($0.failure) : nil }
         if let failure { throw failure }
@@ -30,10 +33,12 @@ package enum Threads {
     static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
         let box = Unmanaged.passRetained(Work(body))
         var thread = pthread_t()
-        let result = pthread_create(&thread, nil, { argument in
-            if let argument { Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body() }
-            return nil
-        }, box.toOpaque())
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                if let argument { Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body() }
+                return nil
+            }, box.toOpaque())
         guard result == 0 else {
             box.release()
             return false

@@ -67,7 +67,9 @@ package final class WorkerPool: Sendable {
         } onCancel: {
             let job = state.withLock { state in
                 ticket.isCancelled.store(true, ordering: .relaxed)
-                return state.waiting[state.first...].firstIndex { $0.ticket === ticket }.map { state.waiting.remove(at: $0) }
+                return state.waiting[state.first...].firstIndex { $0.ticket === ticket }.map {
+                    state.waiting.remove(at: $0)
+                }
             }
             job?.run(BackupFailure(.cancelled, "The work was cancelled before it began"))
         }
