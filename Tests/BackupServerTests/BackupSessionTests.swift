@@ -303,4 +303,19 @@ struct BackupSessionTests {
         #expect(try await session.call(.finish).text.contains("found open index writer '1' ('a.didx')"))
         await session.transport.close()
     }
+
+    @Test("has its snapshot verified where the datastore asks for it, and never lets go of its lock in between")
+    func verifyNew() async throws {
+        let world = try SessionWorld(verifiesNew: true)
+        let session = try await world.backup()
+        try await session.manifest([try await session.archive("a.didx", Chunks.make(3))])
+        try await session.must(.finish)
+        await session.transport.close()
+        #expect(try await world.statuses("verify") == ["OK"])
+        let reader = try await world.reader()
+        let manifest = try await reader.call(.download(name: "index.json.blob"))
+        let json = try JSONValue(parsing: BlobDecoder().decode(manifest.bytes, limit: 1 << 20))
+        #expect(json["unprotected"]?["verify_state"]?["state"] == "ok")
+        await reader.transport.close()
+    }
 }

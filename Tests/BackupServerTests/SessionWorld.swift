@@ -34,7 +34,11 @@ final class SessionWorld: Sendable {
         }
     }
 
-    init(minimumFreeByteCount: Int64? = nil, _ change: (inout SessionSettings) -> Void = { _ in }) throws {
+    /// - Parameter verifiesNew: The datastore's setting `verify-new`.
+    init(
+        minimumFreeByteCount: Int64? = nil, verifiesNew: Bool = false,
+        _ change: (inout SessionSettings) -> Void = { _ in }
+    ) throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "cairn-sessions-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         let failing = Failing()
@@ -56,7 +60,13 @@ final class SessionWorld: Sendable {
         var settings = SessionSettings()
         settings.refusalDelay = .milliseconds(20)
         change(&settings)
-        opener = SessionOpener(tasks: tasks, workers: workers, settings: settings)
+        try database.write {
+            try $0.put(
+                DatastoreRecord(name: Self.storeName, path: path, properties: ["verify-new": .bool(verifiesNew)]))
+        }
+        let verification = NewSnapshotVerification(
+            stores: try DatastoreRegistry(database: database, roots: [], logger: log), tasks: tasks, workers: workers)
+        opener = SessionOpener(tasks: tasks, workers: workers, settings: settings) { verification.take($0) }
     }
 
     deinit {

@@ -42,7 +42,8 @@ struct ServerAssembly {
         options.minimumFreeByteCount = command.minimumFreeSpace.map { Int64($0) << 20 }
         stores = try DatastoreRegistry(
             database: database, options: options, roots: command.datastoreRoot, logger: logger)
-        sessions = SessionOpener(tasks: tasks, workers: workers)
+        let verification = NewSnapshotVerification(stores: stores, tasks: tasks, workers: workers)
+        sessions = SessionOpener(tasks: tasks, workers: workers) { verification.take($0) }
 
         // The certificate can be read anew, so whoever shows its fingerprint asks the listener.
         let door = LateListener()
