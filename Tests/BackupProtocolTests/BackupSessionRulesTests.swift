@@ -21,7 +21,8 @@ struct BackupSessionRulesTests {
     }
 
     static func open(
-        _ rules: inout BackupSessionRules, _ kind: WriterKind, _ name: String, size: UInt64 = 0, incremental: Bool = false
+        _ rules: inout BackupSessionRules, _ kind: WriterKind, _ name: String, size: UInt64 = 0,
+        incremental: Bool = false
     ) throws -> Int {
         let archive = try rules.checkOpening(kind, name: name, size: kind == .fixed ? size : nil)
         return rules.register(kind, name: archive, size: size, isIncremental: incremental)
@@ -48,9 +49,15 @@ struct BackupSessionRulesTests {
     @Test("want the ending of the kind, and images below the limit")
     func names() throws {
         let rules = BackupSessionRules(imageLimit: 100)
-        #expect(Self.refusal { _ = try rules.checkOpening(.dynamic, name: "x.fidx", size: nil) } == "wrong archive extension: 'x.fidx'")
-        #expect(Self.refusal { _ = try rules.checkOpening(.fixed, name: "x.didx", size: 1) } == "wrong archive extension: 'x.didx'")
-        #expect(Self.refusal { _ = try rules.checkOpening(.dynamic, name: "x", size: nil) } == "wrong archive extension: 'x'")
+        #expect(
+            Self.refusal { _ = try rules.checkOpening(.dynamic, name: "x.fidx", size: nil) }
+                == "wrong archive extension: 'x.fidx'")
+        #expect(
+            Self.refusal { _ = try rules.checkOpening(.fixed, name: "x.didx", size: 1) }
+                == "wrong archive extension: 'x.didx'")
+        #expect(
+            Self.refusal { _ = try rules.checkOpening(.dynamic, name: "x", size: nil) }
+                == "wrong archive extension: 'x'")
         #expect(Self.refusal { _ = try rules.checkOpening(.fixed, name: "x.fidx", size: 101) }.contains("x.fidx"))
         #expect(Self.refusal { _ = try rules.checkBlob(name: "x.txt") } == "wrong blob file extension: 'x.txt'")
     }
@@ -65,7 +72,9 @@ struct BackupSessionRulesTests {
             let text = Self.refusal {
                 _ = try rules.append(.dynamic, writer: id, digest: Self.digest, offset: offset, length: 5)
             }
-            #expect(text == "dynamic writer 'a.pxar.didx' append chunk failed - got strange chunk offset (108 != \(offset))")
+            #expect(
+                text == "dynamic writer 'a.pxar.didx' append chunk failed - got strange chunk offset (108 != \(offset))"
+            )
         }
         _ = try rules.append(.dynamic, writer: id, digest: Self.digest, offset: 108, length: 2)
         _ = try rules.beginClose(.dynamic, IndexClose(writer: id, chunkCount: 2, size: 110, checksum: Self.checksum))
@@ -92,7 +101,9 @@ struct BackupSessionRulesTests {
         let id = try Self.open(&rules, .fixed, "d.img.fidx", size: 5_000_000)
         let full = 4 * Self.mebi
         func append(_ offset: UInt64, _ length: Int) -> String {
-            Self.refusal { _ = try rules.append(.fixed, writer: id, digest: Self.digest, offset: offset, length: length) }
+            Self.refusal {
+                _ = try rules.append(.fixed, writer: id, digest: Self.digest, offset: offset, length: length)
+            }
         }
         #expect(append(100, full).contains("got unaligned chunk (pos = 100)"))
         #expect(append(0, 805_696).contains("chunk with unexpected length (805696 != 4194304)"))
@@ -100,7 +111,8 @@ struct BackupSessionRulesTests {
         #expect(append(UInt64.max, full).contains("exceeds size"))
         #expect(append(4_194_304, 805_696) == "accepted")
         #expect(append(0, full) == "accepted")
-        _ = try rules.beginClose(.fixed, IndexClose(writer: id, chunkCount: 2, size: 5_000_000, checksum: Self.checksum))
+        _ = try rules.beginClose(
+            .fixed, IndexClose(writer: id, chunkCount: 2, size: 5_000_000, checksum: Self.checksum))
     }
 
     @Test("take one short chunk for each fixed writer, and none above 4 MiB")
@@ -167,11 +179,13 @@ struct BackupSessionRulesTests {
         try rules.chunkStored(.dynamic, writer: id, size: 10, storedSize: 7, isDuplicate: true)
         #expect(Self.refusal { _ = try rules.beginFinish() }.contains("found open index writer"))
         _ = try rules.append(.dynamic, writer: id, digest: Self.digest, offset: 0, length: 10)
-        rules.closed(try rules.beginClose(.dynamic, IndexClose(writer: id, chunkCount: 1, size: 10, checksum: Self.checksum)))
+        rules.closed(
+            try rules.beginClose(.dynamic, IndexClose(writer: id, chunkCount: 1, size: 10, checksum: Self.checksum)))
         rules.blobStored(byteCount: 5)
 
         let statistics = try rules.beginFinish()
-        #expect([statistics.count, statistics.size, statistics.compressedSize, statistics.duplicates] == [1, 15, 7, 1])
+        #expect(
+            [statistics.count, statistics.size, statistics.compressedSize, statistics.duplicates] == [1, 15, 7, 1])
         #expect(Self.refusal { _ = try rules.beginFinish() } == "the backup is already being finished")
         #expect(Self.refusal { _ = try rules.checkBlob(name: "x.blob") } == "the backup is already being finished")
         rules.finishRefused()
@@ -189,7 +203,9 @@ struct BackupSessionRulesTests {
         let id = try Self.open(&rules, .dynamic, "a.didx")
         let hadFinished = rules.connectionEnded()
         #expect(!hadFinished)
-        #expect(Self.refusal { try rules.chunkStored(.dynamic, writer: id, size: 1, storedSize: 1, isDuplicate: false) } == "the session is over")
+        #expect(
+            Self.refusal { try rules.chunkStored(.dynamic, writer: id, size: 1, storedSize: 1, isDuplicate: false) }
+                == "the session is over")
     }
 }
 

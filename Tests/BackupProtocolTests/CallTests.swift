@@ -33,7 +33,8 @@ struct CallTests {
         #expect(upload.head.query == "digest=\(zero)&encoded-size=20&size=10&wid=2")
         #expect(upload.head.contentType == "application/octet-stream")
         let append = BackupRequest(.append(.dynamic, ChunkAppend(writer: 2, digests: [.zero], offsets: [0])))
-        #expect(String(decoding: append.body, as: UTF8.self) == #"{"digest-list":["\#(zero)"],"offset-list":[0],"wid":2}"#)
+        #expect(
+            String(decoding: append.body, as: UTF8.self) == #"{"digest-list":["\#(zero)"],"offset-list":[0],"wid":2}"#)
     }
 
     @Test("is found whatever slashes its path has, and not under another method")
@@ -44,7 +45,9 @@ struct CallTests {
         #expect(!RequestPath.isAllowed(BackupRequestHead(method: "GET", target: "/./previous").path))
     }
 
-    @Test("of a reader arrives as it was sent", arguments: [ReaderCall.directory, .download(name: "a.blob"), .chunk(digest), .speedtest])
+    @Test(
+        "of a reader arrives as it was sent",
+        arguments: [ReaderCall.directory, .download(name: "a.blob"), .chunk(digest), .speedtest])
     func reader(_ call: ReaderCall) throws {
         let request = BackupRequest(call)
         #expect(try ReaderCall(request.head, body: []) == call)

@@ -37,7 +37,9 @@ struct ParameterTests {
         let values = try Self.text("wid=9&nonsense=1", body: #"{"store":"abc","wid":1,"list":[]}"#, type: type)
         #expect(try values.integer("wid") == 1)
         #expect(values.arrayIfPresent("list") == [])
-        #expect(Self.refusal("", body: #"{"store":"abc","wid":"1"}"#, type: type).hasPrefix("parameter verification failed - 'wid': "))
+        #expect(
+            Self.refusal("", body: #"{"store":"abc","wid":"1"}"#, type: type).hasPrefix(
+                "parameter verification failed - 'wid': "))
         #expect(Self.refusal("", body: "[1]", type: type) == "Expected object - got array.")
         #expect(Self.refusal("", body: #""x""#, type: type) == "Expected object - got scalar value.")
         #expect(Self.refusal("", body: #"{"store":"#, type: type) != "accepted")
@@ -48,18 +50,28 @@ struct ParameterTests {
         arguments: [
             ("store=abc", "parameter verification failed - 'wid': parameter is missing and it is not optional."),
             (
-                "", "parameter verification failed:\n- 'store': parameter is missing and it is not optional.\n"
+                "",
+                "parameter verification failed:\n- 'store': parameter is missing and it is not optional.\n"
                     + "- 'wid': parameter is missing and it is not optional.\n"
             ),
             ("store=ab&wid=1", "parameter verification failed - 'store': value must be at least 3 characters long"),
             ("store=a+b&wid=1", "parameter verification failed - 'store': value does not match the regex pattern"),
             ("store=abc&wid=0", "parameter verification failed - 'wid': value must have a minimum value of 1 (got 0)"),
-            ("store=abc&wid=257", "parameter verification failed - 'wid': value must have a maximum value of 256 (got 257)"),
+            (
+                "store=abc&wid=257",
+                "parameter verification failed - 'wid': value must have a maximum value of 256 (got 257)"
+            ),
             ("store=abc&wid=x", "parameter verification failed - 'wid': Expected integer value."),
             ("store=abc&wid=1&wid=1", "parameter verification failed - 'wid': duplicate parameter."),
             ("store=abc&wid=1&debug=t", "parameter verification failed - 'debug': Expected boolean value."),
-            ("store=abc&wid=1&list=-1", "parameter verification failed - 'list/[0]': value must have a minimum value of 0 (got -1)"),
-            ("store=abc&wid=1&cf=FOO", "parameter verification failed - 'cf': value 'FOO' is not defined in the enumeration."),
+            (
+                "store=abc&wid=1&list=-1",
+                "parameter verification failed - 'list/[0]': value must have a minimum value of 0 (got -1)"
+            ),
+            (
+                "store=abc&wid=1&cf=FOO",
+                "parameter verification failed - 'cf': value 'FOO' is not defined in the enumeration."
+            ),
             ("wid=1&x-y=1", "parameter verification failed - 'x-y': schema does not allow additional properties."),
         ])
     func refusals(_ query: String, _ text: String) {
@@ -96,7 +108,8 @@ struct ParameterTests {
 
     @Test("with broken escapes stay as they are")
     func brokenEscapes() {
-        #expect(FormText.pairs("a=%4&b=%zz&c&=d".utf8).map { "\($0.name):\($0.value)" } == ["a:%4", "b:%zz", "c:", ":d"])
+        #expect(
+            FormText.pairs("a=%4&b=%zz&c&=d".utf8).map { "\($0.name):\($0.value)" } == ["a:%4", "b:%zz", "c:", ":d"])
     }
 }
 

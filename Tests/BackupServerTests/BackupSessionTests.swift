@@ -56,7 +56,8 @@ struct BackupSessionTests {
         let first = try await world.backup()
         #expect(try await first.must(.previousBackupTime).text == #"{"data":null}"#)
         #expect(try await first.call(.previous(name: "x.didx")).status == 400)
-        #expect(try await first.call(.openFixedIndex(name: "d.fidx", size: size, reuse: checksum(digests))).status == 400)
+        #expect(
+            try await first.call(.openFixedIndex(name: "d.fidx", size: size, reuse: checksum(digests))).status == 400)
         let archive = try await first.archive("root.pxar.didx", chunks)
         let image = try await first.must(.openFixedIndex(name: "disk.img.fidx", size: size, reuse: nil)).writerID
         #expect(try await first.upload(full, to: image, .fixed).status == 200)
@@ -88,9 +89,14 @@ struct BackupSessionTests {
             .close(.dynamic, IndexClose(writer: dynamic, chunkCount: 1, size: UInt64(chunks[0].count), checksum: csum)))
 
         #expect(try await second.call(.openFixedIndex(name: "disk.img.fidx", size: size, reuse: "zz")).status == 400)
-        #expect(try await second.call(.openFixedIndex(name: "disk.img.fidx", size: 9 << 20, reuse: checksum(digests))).status == 400)
-        #expect(try await second.call(.openFixedIndex(name: "other.fidx", size: size, reuse: checksum(digests))).status == 400)
-        let reused = try await second.must(.openFixedIndex(name: "disk.img.fidx", size: size, reuse: checksum(digests))).writerID
+        #expect(
+            try await second.call(.openFixedIndex(name: "disk.img.fidx", size: 9 << 20, reuse: checksum(digests)))
+                .status == 400)
+        #expect(
+            try await second.call(.openFixedIndex(name: "other.fidx", size: size, reuse: checksum(digests))).status
+                == 400)
+        let reused = try await second.must(.openFixedIndex(name: "disk.img.fidx", size: size, reuse: checksum(digests)))
+            .writerID
         #expect(reused == 2)
         let new = [UInt8](repeating: 5, count: 4 << 20)
         #expect(try await second.upload(new, to: reused, .fixed).status == 200)
@@ -118,9 +124,12 @@ struct BackupSessionTests {
         let digest = ChunkDigest(hashing: content)
         for compress in [false, true] {
             let blob = try BlobEncoder().encode(content, compress: compress)
-            func upload(_ digest: ChunkDigest, _ size: Int, _ encodedSize: Int, _ data: [UInt8], _ id: Int = writer) async throws -> String {
+            func upload(_ digest: ChunkDigest, _ size: Int, _ encodedSize: Int, _ data: [UInt8], _ id: Int = writer)
+                async throws -> String
+            {
                 let answer = try await session.call(
-                    .uploadChunk(.dynamic, ChunkUpload(writer: id, digest: digest, size: size, encodedSize: encodedSize)),
+                    .uploadChunk(
+                        .dynamic, ChunkUpload(writer: id, digest: digest, size: size, encodedSize: encodedSize)),
                     data: data)
                 return "\(answer.status) \(answer.text)"
             }
@@ -132,12 +141,14 @@ struct BackupSessionTests {
             #expect(try await upload(digest, 500, blob.count, [0] + blob.dropFirst()).contains("wrong magic"))
             #expect(try await upload(digest, 500, blob.count, blob, 9) == "400 dynamic writer '9' not registered")
             #expect(
-                try await session.call(.append(.dynamic, ChunkAppend(writer: writer, digests: [digest], offsets: [0]))).status == 400)
+                try await session.call(.append(.dynamic, ChunkAppend(writer: writer, digests: [digest], offsets: [0])))
+                    .status == 400)
         }
         var blob = try BlobEncoder().encode(content, compress: false)
         blob[8] ^= 1
         let answer = try await session.call(
-            .uploadChunk(.dynamic, ChunkUpload(writer: writer, digest: digest, size: 500, encodedSize: blob.count)), data: blob)
+            .uploadChunk(.dynamic, ChunkUpload(writer: writer, digest: digest, size: 500, encodedSize: blob.count)),
+            data: blob)
         #expect(answer.text == #"{"data":"\#(digest)"}"#, "a wrong checksum is made right")
         #expect(try BlobDecoder().decode(world.store.chunks.read(digest), limit: 500) == content)
         let wrong = try await session.call(.uploadBlob(name: "x.blob", encodedSize: blob.count), data: blob)
@@ -180,9 +191,12 @@ struct BackupSessionTests {
     func strangeCalls() async throws {
         let world = try SessionWorld()
         let session = try await world.backup()
-        func send(_ method: String, _ target: String, type: String? = nil, body: String = "") async throws -> SessionClient.Answer {
+        func send(_ method: String, _ target: String, type: String? = nil, body: String = "") async throws
+            -> SessionClient.Answer
+        {
             try await session.send(
-                BackupRequest(head: BackupRequestHead(method: method, target: target, contentType: type), body: Array(body.utf8)))
+                BackupRequest(
+                    head: BackupRequestHead(method: method, target: target, contentType: type), body: Array(body.utf8)))
         }
         #expect(try await send("GET", "/").text.hasPrefix(#"{"data":[{"subdir":"blob"},"#))
         let unknown = try await send("GET", "/finish")
@@ -198,11 +212,18 @@ struct BackupSessionTests {
         #expect(try await send("POST", "/speedtest", type: "text/plain", body: "abc").text == #"{"data":null}"#)
         #expect(try await send("POST", "/finish", type: "text/plain", body: "x").status == 400)
         #expect(try await send("POST", "/finish", type: "application/octet-stream").status == 400)
-        #expect(try await send("POST", "/dynamic_index", type: "application/json", body: #"{"archive-name":"a.didx"}"#).writerID == 1)
+        #expect(
+            try await send("POST", "/dynamic_index", type: "application/json", body: #"{"archive-name":"a.didx"}"#)
+                .writerID == 1)
         #expect(try await send("POST", "/dynamic_index", body: "archive-name=b.didx").writerID == 2)
         let long = String(repeating: " ", count: 512 * 1024 + 1)
-        #expect(try await send("PUT", "/dynamic_index", type: "application/json", body: long).text == "Request body too large")
-        #expect(try await send("PUT", "/dynamic_index", type: "application/json", body: #"{"wid":7,"digest-list":[],"offset-list":[]}"#).status == 200)
+        #expect(
+            try await send("PUT", "/dynamic_index", type: "application/json", body: long).text
+                == "Request body too large")
+        #expect(
+            try await send(
+                "PUT", "/dynamic_index", type: "application/json", body: #"{"wid":7,"digest-list":[],"offset-list":[]}"#
+            ).status == 200)
         await session.transport.close()
     }
 
@@ -241,7 +262,8 @@ struct BackupSessionTests {
         let writer = try await session.must(.openDynamicIndex(name: "a.pxar.didx")).writerID
         let content = [UInt8](repeating: 1, count: 108)
         _ = try await session.upload(content, to: writer)
-        try await session.must(.append(.dynamic, ChunkAppend(writer: writer, digests: [ChunkDigest(hashing: content)], offsets: [0])))
+        try await session.must(
+            .append(.dynamic, ChunkAppend(writer: writer, digests: [ChunkDigest(hashing: content)], offsets: [0])))
         let close = BackupCall.close(
             .dynamic, IndexClose(writer: writer, chunkCount: 1, size: 108, checksum: String(repeating: "1", count: 64)))
         let answer = try await session.call(close)

@@ -38,8 +38,12 @@ struct ReaderSessionTests {
         #expect(try await reader.call(.download(name: "client.log.blob")).status == 404)
         #expect(try await reader.call(.download(name: "no.didx")).status == 400)
         #expect(try await reader.call(.download(name: "owner")).status == 400)
-        #expect(try await reader.call(.download(name: "../x")).text.hasPrefix("parameter verification failed - 'file-name': "))
-        #expect(try await reader.call(.directory).text == #"{"data":[{"subdir":"chunk"},{"subdir":"download"},{"subdir":"speedtest"}]}"#)
+        #expect(
+            try await reader.call(.download(name: "../x")).text.hasPrefix(
+                "parameter verification failed - 'file-name': "))
+        #expect(
+            try await reader.call(.directory).text
+                == #"{"data":[{"subdir":"chunk"},{"subdir":"download"},{"subdir":"speedtest"}]}"#)
         #expect(try await reader.call(.speedtest).bytes == [UInt8](repeating: 0x41, count: 1 << 20))
         let post = BackupRequest(head: BackupRequestHead(method: "POST", path: "/download"))
         #expect(try await reader.send(post).status == 404)

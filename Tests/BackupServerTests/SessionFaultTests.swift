@@ -23,9 +23,12 @@ struct SessionFaultTests {
             switch step {
             case 0: try await session.must(.openDynamicIndex(name: "a.didx"))
             case 1: _ = try await session.upload(content, to: 1)
-            case 2: try await session.must(.append(.dynamic, ChunkAppend(writer: 1, digests: [ChunkDigest(hashing: content)], offsets: [0])))
+            case 2:
+                try await session.must(
+                    .append(.dynamic, ChunkAppend(writer: 1, digests: [ChunkDigest(hashing: content)], offsets: [0])))
             case 3:
-                try await session.must(.close(.dynamic, IndexClose(writer: 1, chunkCount: 1, size: 200, checksum: checksum)))
+                try await session.must(
+                    .close(.dynamic, IndexClose(writer: 1, chunkCount: 1, size: 200, checksum: checksum)))
                 files.append(SessionClient.file("a.didx", 200, checksum))
             case 4: files.append(try await session.blob("a.conf.blob", [1]))
             case 5: try await session.manifest(files)
@@ -79,7 +82,8 @@ struct SessionFaultTests {
     @Test(
         "in the store while it uploads gets an answer, and leaves nothing",
         arguments: [
-            (StoreStep.chunkWrite, 1), (.chunkRename, 1), (.indexCreate, 0), (.indexClose, 3), (.indexRename, 3), (.blobWrite, 4),
+            (StoreStep.chunkWrite, 1), (.chunkRename, 1), (.indexCreate, 0), (.indexClose, 3), (.indexRename, 3),
+            (.blobWrite, 4),
         ])
     func uploadFault(_ step: StoreStep, _ steps: Int) async throws {
         let world = try SessionWorld()
@@ -95,8 +99,13 @@ struct SessionFaultTests {
             table.appendLittleEndian(UInt64(200))
             ChunkDigest(hashing: [UInt8](repeating: 3, count: 200)).append(to: &table)
             answer = try await session.call(
-                .close(.dynamic, IndexClose(writer: 1, chunkCount: 1, size: 200, checksum: "\(ChunkDigest(hashing: table))")))
-        default: answer = try await session.call(.uploadBlob(name: "a.blob", encodedSize: 12), data: [0x42, 0xab, 0x38, 0x07, 0xbe, 0x83, 0x70, 0xa1, 0, 0, 0, 0])
+                .close(
+                    .dynamic,
+                    IndexClose(writer: 1, chunkCount: 1, size: 200, checksum: "\(ChunkDigest(hashing: table))")))
+        default:
+            answer = try await session.call(
+                .uploadBlob(name: "a.blob", encodedSize: 12),
+                data: [0x42, 0xab, 0x38, 0x07, 0xbe, 0x83, 0x70, 0xa1, 0, 0, 0, 0])
         }
         #expect(answer.status == 400)
         #expect(answer.text.contains("injected"))
@@ -207,9 +216,13 @@ struct ManySessionsTests {
                         ChunkDigest(hashing: chunk).append(to: &table)
                     }
                     try await session.must(
-                        .append(.dynamic, ChunkAppend(writer: writer, digests: chunks.map { ChunkDigest(hashing: $0) }, offsets: offsets)))
+                        .append(
+                            .dynamic,
+                            ChunkAppend(
+                                writer: writer, digests: chunks.map { ChunkDigest(hashing: $0) }, offsets: offsets)))
                     let checksum = "\(ChunkDigest(hashing: table))"
-                    try await session.must(.close(.dynamic, IndexClose(writer: writer, chunkCount: 40, size: end, checksum: checksum)))
+                    try await session.must(
+                        .close(.dynamic, IndexClose(writer: writer, chunkCount: 40, size: end, checksum: checksum)))
                     try await session.manifest([SessionClient.file("a.didx", Int(end), checksum)])
                     // Every third is cut off before its end.
                     if number % 3 == 0 { return await session.transport.cut(reason: "cut") }

@@ -87,7 +87,8 @@ final class SessionWorld: Sendable {
         let snapshot = try Self.snapshot(id, time)
         let request = OpenRequest(datastore: Self.storeName, snapshot: snapshot, isBenchmark: benchmark)
         let grant = try access.grant(.datastoreBackup, on: .datastore(Self.storeName), to: root)
-        let handler = try await opener.openBackup(request, in: store, grant: grant, revealsDuplicates: revealsDuplicates)
+        let handler = try await opener.openBackup(
+            request, in: store, grant: grant, revealsDuplicates: revealsDuplicates)
         return SessionClient(handler, snapshot)
     }
 
@@ -115,7 +116,8 @@ final class SessionWorld: Sendable {
     /// What is left of sessions on the disk.
     func staged() throws -> [String] {
         let path = folder.appending(path: "store/.cairn/sessions").path
-        return FileManager.default.fileExists(atPath: path) ? try FileManager.default.contentsOfDirectory(atPath: path) : []
+        return FileManager.default.fileExists(atPath: path)
+            ? try FileManager.default.contentsOfDirectory(atPath: path) : []
     }
 
     /// How the tasks of a type have ended, in the order in which they began. Those of open backups are left out.
@@ -124,7 +126,8 @@ final class SessionWorld: Sendable {
         filter.limit = 0
         let open = Set(store.sessions.running().map(\.task))
         var upids: [UPID] = []
-        for task in try tasks.list(filter, isVisible: { $0.upid.workerType == type }).tasks where !open.contains("\(task.upid)") {
+        for task in try tasks.list(filter, isVisible: { $0.upid.workerType == type }).tasks
+        where !open.contains("\(task.upid)") {
             await tasks.waitUntilStopped(task.upid)
             upids.append(task.upid)
         }
@@ -158,25 +161,32 @@ final class SessionClient: Sendable {
 
     /// Makes a call and gives status and text.
     @discardableResult
-    func call(_ call: BackupCall, data: [UInt8] = []) async throws -> Answer { try await send(BackupRequest(call, data: data)) }
+    func call(_ call: BackupCall, data: [UInt8] = []) async throws -> Answer {
+        try await send(BackupRequest(call, data: data))
+    }
 
     func call(_ call: ReaderCall) async throws -> Answer { try await send(BackupRequest(call)) }
 
     /// Makes a call that must succeed.
     @discardableResult
-    func must(_ call: BackupCall, data: [UInt8] = [], sourceLocation: SourceLocation = #_sourceLocation) async throws -> Answer {
+    func must(_ call: BackupCall, data: [UInt8] = [], sourceLocation: SourceLocation = #_sourceLocation) async throws
+        -> Answer
+    {
         let answer = try await self.call(call, data: data)
         #expect(answer.status == 200, "\(call): \(answer.text)", sourceLocation: sourceLocation)
         return answer
     }
 
-    func upload(_ content: [UInt8], to writer: Int, _ kind: WriterKind = .dynamic, compress: Bool = true) async throws -> Answer {
+    func upload(_ content: [UInt8], to writer: Int, _ kind: WriterKind = .dynamic, compress: Bool = true) async throws
+        -> Answer
+    {
         let blob = try BlobEncoder().encode(content, compress: compress)
         return try await call(
             .uploadChunk(
                 kind,
                 ChunkUpload(
-                    writer: writer, digest: ChunkDigest(hashing: content), size: content.count, encodedSize: blob.count)),
+                    writer: writer, digest: ChunkDigest(hashing: content), size: content.count, encodedSize: blob.count)
+            ),
             data: blob)
     }
 
@@ -195,10 +205,13 @@ final class SessionClient: Sendable {
             ChunkDigest(hashing: chunk).append(to: &table)
         }
         try await must(
-            .append(.dynamic, ChunkAppend(writer: writer, digests: chunks.map { ChunkDigest(hashing: $0) }, offsets: offsets)))
+            .append(
+                .dynamic,
+                ChunkAppend(writer: writer, digests: chunks.map { ChunkDigest(hashing: $0) }, offsets: offsets)))
         let checksum = "\(ChunkDigest(hashing: table))"
         try await must(
-            .close(.dynamic, IndexClose(writer: writer, chunkCount: UInt64(chunks.count), size: end, checksum: checksum)))
+            .close(
+                .dynamic, IndexClose(writer: writer, chunkCount: UInt64(chunks.count), size: end, checksum: checksum)))
         return Self.file(name, Int(end), checksum)
     }
 

@@ -10,7 +10,8 @@ extension BackupRequest {
     package init(_ call: BackupCall, data: [UInt8] = []) {
         func bare(_ method: String, _ path: String, _ pairs: [(name: String, value: String)] = []) -> BackupRequest {
             BackupRequest(
-                head: BackupRequestHead(method: method, path: path, query: FormText.encode(pairs), contentType: Self.form))
+                head: BackupRequestHead(
+                    method: method, path: path, query: FormText.encode(pairs), contentType: Self.form))
         }
         func withData(_ path: String, _ pairs: [(name: String, value: String)]) -> BackupRequest {
             BackupRequest(
@@ -28,7 +29,8 @@ extension BackupRequest {
             self = withData(
                 "/\(kind.rawValue)_chunk",
                 [
-                    ("digest", "\(upload.digest)"), ("encoded-size", "\(upload.encodedSize)"), ("size", "\(upload.size)"),
+                    ("digest", "\(upload.digest)"), ("encoded-size", "\(upload.encodedSize)"),
+                    ("size", "\(upload.size)"),
                     ("wid", "\(upload.writer)"),
                 ])
         case .append(let kind, let append):
@@ -37,7 +39,8 @@ extension BackupRequest {
                 "offset-list": .array(append.offsets.map { .integer($0) }), "wid": .integer(append.writer),
             ]
             self.init(
-                head: BackupRequestHead(method: "PUT", path: "/\(kind.rawValue)_index", contentType: "application/json"),
+                head: BackupRequestHead(
+                    method: "PUT", path: "/\(kind.rawValue)_index", contentType: "application/json"),
                 body: Array(body.compactText.utf8))
         case .close(let kind, let close):
             self = bare(

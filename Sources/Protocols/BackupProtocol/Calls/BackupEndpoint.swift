@@ -23,7 +23,8 @@ package enum BackupEndpoint: String, CaseIterable, Sendable {
 
     /// The names that `GET /` lists.
     package static let directoryNames = [
-        "blob", "dynamic_chunk", "dynamic_close", "dynamic_index", "finish", "fixed_chunk", "fixed_close", "fixed_index",
+        "blob", "dynamic_chunk", "dynamic_close", "dynamic_index", "finish", "fixed_chunk", "fixed_close",
+        "fixed_index",
         "previous", "previous_backup_time", "speedtest",
     ]
 

@@ -48,7 +48,8 @@ extension BackupFailure.Kind {
         case .notFound: 404
         case .notAuthenticated: 401
         case .notAuthorized: 403
-        case .invalidInput, .noSuchObject, .conflict, .corruptData, .storageFull, .unavailable, .unsupported, .cancelled,
+        case .invalidInput, .noSuchObject, .conflict, .corruptData, .storageFull, .unavailable, .unsupported,
+            .cancelled,
             .internalFault:
             400
         }

@@ -41,7 +41,8 @@ extension ParameterValues {
     /// The group of `backup-type` and `backup-id`.
     package func group() throws(ParameterFailure) -> BackupGroup {
         let id = try string("backup-id")
-        guard let type = BackupType(rawValue: try string("backup-type")), let group = BackupGroup(type: type, id: id) else {
+        guard let type = BackupType(rawValue: try string("backup-type")), let group = BackupGroup(type: type, id: id)
+        else {
             throw ParameterFailure(name: "backup-id", reason: "value does not match the regex pattern")
         }
         return group

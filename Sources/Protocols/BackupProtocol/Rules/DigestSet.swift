@@ -46,7 +46,9 @@ package struct DigestSet: ~Copyable {
     /// may choose digests.
     private func slot(of digest: ChunkDigest) -> Int {
         var slot = digest.hashValue & (slots.count - 1)
-        while slots[slot] != Self.empty, self.digest(at: slots[slot]) != digest { slot = (slot + 1) & (slots.count - 1) }
+        while slots[slot] != Self.empty, self.digest(at: slots[slot]) != digest {
+            slot = (slot + 1) & (slots.count - 1)
+        }
         return slot
     }
 

@@ -71,7 +71,8 @@ struct IndexWriterRules {
     private func checkFixed(offset: UInt64, length: UInt64) throws(BackupFailure) {
         let (chunkEnd, overflow) = offset.addingReportingOverflow(length)
         guard !overflow, chunkEnd <= imageSize else {
-            throw refusal("append chunk failed - chunk data exceeds size (\(overflow ? offset : chunkEnd) >= \(imageSize))")
+            throw refusal(
+                "append chunk failed - chunk data exceeds size (\(overflow ? offset : chunkEnd) >= \(imageSize))")
         }
         guard length == Self.chunkSize || chunkEnd == imageSize else {
             throw refusal("append chunk failed - chunk with unexpected length (\(length) != \(Self.chunkSize))")

@@ -63,7 +63,8 @@ extension BackupSession {
             } catch {
                 if case .tooLong = error {
                     throw BackupFailure(
-                        .invalidInput, "detected chunk with wrong length (\(upload.digest) is longer than \(upload.size))")
+                        .invalidInput,
+                        "detected chunk with wrong length (\(upload.digest) is longer than \(upload.size))")
                 }
                 throw Self.unreadable("chunk \(upload.digest)", error)
             }

@@ -96,11 +96,14 @@ extension BackupSession {
             let summary = try writer.close(
                 chunkCount: Int(clamping: close.chunkCount), size: close.size, checksum: closing.checksum)
             rules.withLock { $0.closed(closing) }
-            task.log("closed '\(closing.name)': \(summary.size) bytes in \(summary.chunkCount) chunks, checksum \(summary.checksum)")
+            task.log(
+                "closed '\(closing.name)': \(summary.size) bytes in \(summary.chunkCount) chunks, checksum \(summary.checksum)"
+            )
         } catch {
             abandon(close.writer, writer)
             throw BackupFailure(
-                (error as? BackupFailure)?.kind ?? .internalFault, "\(kind.rawValue) writer '\(closing.name)' close failed",
+                (error as? BackupFailure)?.kind ?? .internalFault,
+                "\(kind.rawValue) writer '\(closing.name)' close failed",
                 cause: error)
         }
     }

@@ -71,7 +71,8 @@ final class BackupSession: SessionHandler, LiveSession {
             case .uploadChunk(_, let upload):
                 return .collect(
                     limit: upload.encodedSize,
-                    tooLong: .error(400, "uploaded chunk \(upload.digest) is larger than announced (\(upload.encodedSize) bytes)"))
+                    tooLong: .error(
+                        400, "uploaded chunk \(upload.digest) is larger than announced (\(upload.encodedSize) bytes)"))
             case .uploadBlob(let name, let encodedSize):
                 return .collect(
                     limit: encodedSize,

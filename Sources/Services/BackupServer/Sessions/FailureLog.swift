@@ -25,7 +25,9 @@ final class FailureLog: Sendable {
             return
         }
         var text = ""
-        if case .bytes(let bytes) = response.body { text = String(decoding: bytes.prefix(Self.textLimit), as: UTF8.self) }
+        if case .bytes(let bytes) = response.body {
+            text = String(decoding: bytes.prefix(Self.textLimit), as: UTF8.self)
+        }
         task.log("\(head.method.prefix(16)) \(head.path.prefix(256)): \(response.status) \(text)")
     }
 }

@@ -26,7 +26,8 @@ final class FileBody: BodySource {
         let (index, count) = (index, min(maxBytes, byteCount - start))
         let bytes = try await workers.run { try index.file.read(at: start, count: count) }
         guard !bytes.isEmpty else {
-            throw BackupFailure(.corruptData, "index \(index.name) ended at byte \(start) of \(byteCount) while it was sent")
+            throw BackupFailure(
+                .corruptData, "index \(index.name) ended at byte \(start) of \(byteCount) while it was sent")
         }
         position.withLock { $0 = start + bytes.count }
         return bytes

@@ -25,7 +25,8 @@ package struct NewSnapshotVerification: Sendable {
             defer { reader.close() }
             task.log("verify the new snapshot \(snapshot)")
             let verifier = SnapshotVerifier(
-                published.datastore, task: "\(task.upid)", isCancelled: { task.isAborted }, log: { task.log("  \($0)") })
+                published.datastore, task: "\(task.upid)", isCancelled: { task.isAborted }, log: { task.log("  \($0)") }
+            )
             let outcome = try await workers.run { try verifier.verify(reader) }
             guard outcome.isGood else {
                 throw BackupFailure(.corruptData, "verification failed: \(snapshot) is damaged")

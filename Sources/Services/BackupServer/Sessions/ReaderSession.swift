@@ -46,7 +46,8 @@ final class ReaderSession: SessionHandler, LiveSession {
 
     func admit(_ head: BackupRequestHead) -> BodyAdmission {
         guard RequestPath.isAllowed(head.path) else { return refuse(head, .early("path contains illegal components")) }
-        guard head.method == "GET", head.path == "/" || ReaderCall.directoryNames.contains(String(head.path.dropFirst()))
+        guard head.method == "GET",
+            head.path == "/" || ReaderCall.directoryNames.contains(String(head.path.dropFirst()))
         else { return refuse(head, .notFound(head)) }
         // Only the directory reads a body at all, and takes no parameters.
         guard head.path == "/" else { return .discard }

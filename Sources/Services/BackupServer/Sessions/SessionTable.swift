@@ -41,10 +41,11 @@ final class SessionTable: Sendable {
     }
 
     func giveUp() {
-        resume(state.withLock { state in
-            state.opening -= 1
-            return Self.waiters(&state)
-        })
+        resume(
+            state.withLock { state in
+                state.opening -= 1
+                return Self.waiters(&state)
+            })
     }
 
     func add(_ session: any LiveSession) {
@@ -57,10 +58,11 @@ final class SessionTable: Sendable {
     }
 
     func remove(_ id: ObjectIdentifier) {
-        resume(state.withLock { state in
-            state.entries[id] = nil
-            return Self.waiters(&state)
-        })
+        resume(
+            state.withLock { state in
+                state.entries[id] = nil
+                return Self.waiters(&state)
+            })
     }
 
     /// Opens no more, ends all and waits until they have cleaned up.
