@@ -26,7 +26,7 @@ package struct SessionCalls: Sendable {
     ) async throws -> JSONValue {
         let query = QueryText.encode(parameters)
         let head = BackupRequestHead(method: method, path: path, query: query, contentType: contentType)
-        let response = try await transport.send(BackupRequest(head: head, body: body))
+        let response = try await send(BackupRequest(head: head, body: body), trying: what())
         if let failure = await response.failure() {
             throw BackupFailure(failure.kind, what(), hints: failure.hints, cause: failure)
         }
@@ -47,11 +47,20 @@ package struct SessionCalls: Sendable {
         _ path: String, _ parameters: [(String, String)], limit: Int, trying what: @autoclosure () -> String
     ) async throws -> [UInt8] {
         let head = BackupRequestHead(method: "GET", path: path, query: QueryText.encode(parameters))
-        let response = try await transport.send(BackupRequest(head: head))
+        let response = try await send(BackupRequest(head: head), trying: what())
         if let failure = await response.failure() {
             throw BackupFailure(failure.kind, what(), hints: failure.hints, cause: failure)
         }
         return try await response.collect(limit: limit)
+    }
+
+    private func send(_ request: BackupRequest, trying what: @autoclosure () -> String) async throws -> BackupResponse {
+        do {
+            return try await transport.send(request)
+        } catch let failure as BackupFailure where failure.kind == .unavailable {
+            throw BackupFailure(
+                .unavailable, what(), hints: ["Start the command again when the server can be reached."], cause: failure)
+        }
     }
 }
 
