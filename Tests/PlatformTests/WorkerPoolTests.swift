@@ -62,6 +62,21 @@ struct WorkerPoolTests {
         }
     }
 
+    @Test("lets go of what a job held once it has run")
+    func letsGo() async throws {
+        final class Held: Sendable {}
+        let pool = WorkerPool(name: "test", width: 1)
+        defer { pool.close() }
+        weak var kept: Held?
+        do {
+            let held = Held()
+            kept = held
+            try await pool.run { withExtendedLifetime(held) {} }
+        }
+        try await pool.run {}
+        #expect(kept == nil)
+    }
+
     @Test("refuses more than may wait, and everything once closed")
     func bounds() async throws {
         let pool = WorkerPool(name: "test", width: 1, queueLimit: 1)

@@ -49,6 +49,12 @@ class World:
         return os.path.join(self.store, ".chunks", digest[:4], digest)
 
 
+def staged(world):
+    """What lies in the staging folder of the store."""
+    folder = os.path.join(world.store, ".cairn", "sessions")
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
 def poisoned_chunk(world):
     """An encrypted blob under a plain chunk's digest does not survive the real chunk."""
     plain = b"the true content " * 100
@@ -202,8 +208,7 @@ def cut_at_each_stage(world):
 
             expect(wait_for(gone, 15), f"cut ({how}) when {reached}: the snapshot stays")
             number += 1
-    left = os.listdir(os.path.join(world.store, ".cairn", "sessions"))
-    expect(left == [], f"staging left behind: {left}")
+    expect(wait_for(lambda: staged(world) == [], 15), f"staging left behind: {staged(world)}")
 
 
 def server_killed(world):
@@ -218,7 +223,7 @@ def server_killed(world):
         expect(os.path.getsize(world.chunk_path(digest)) == 200_012, f"acknowledged chunk {digest} is lost")
     world.server.start(f"127.0.0.1:{address[1]}")
     expect(world.alice.snapshots("killed") == [], "a half snapshot is shown")
-    expect(os.listdir(os.path.join(world.store, ".cairn", "sessions")) == [], "staging was not swept")
+    expect(staged(world) == [], f"staging was not swept: {staged(world)}")
     tasks = world.server.api("GET", "/nodes/localhost/tasks?limit=0", authorization=world.alice.authorization)
     mine = [task for task in tasks if task["worker_id"] == "main:host/killed"]
     expect(mine and mine[0].get("endtime") and mine[0]["status"] != "OK", f"the task is not closed: {mine}")

@@ -14,8 +14,8 @@ package final class WorkerPool: Sendable {
     }
 
     private struct State: Sendable {
-        var waiting: [Job] = []
-        /// Waiting jobs before this index have been taken.
+        /// Jobs before `first` have been taken; their places are empty, so that nothing they hold lives on.
+        var waiting: [Job?] = []
         var first = 0
         var isClosed = false
     }
@@ -67,9 +67,8 @@ package final class WorkerPool: Sendable {
         } onCancel: {
             let job = state.withLock { state in
                 ticket.isCancelled.store(true, ordering: .relaxed)
-                return state.waiting[state.first...].firstIndex { $0.ticket === ticket }.map {
-                    state.waiting.remove(at: $0)
-                }
+                let place = state.waiting[state.first...].firstIndex { $0?.ticket === ticket }
+                return place.flatMap { state.waiting.remove(at: $0) }
             }
             job?.run(BackupFailure(.cancelled, "The work was cancelled before it began"))
         }
@@ -98,9 +97,9 @@ package final class WorkerPool: Sendable {
         while true {
             let job: Job?? = state.wait { state in
                 if state.first < state.waiting.count {
-                    let job = state.waiting[state.first]
+                    let job = state.waiting[state.first].take()
                     state.first += 1
-                    if state.first > 256, state.first * 2 > state.waiting.count {
+                    if state.first == state.waiting.count || state.first > 256 && state.first * 2 > state.waiting.count {
                         state.waiting.removeFirst(state.first)
                         state.first = 0
                     }
