@@ -36,6 +36,10 @@ extension Routes {
                 return .stream(
                     DecodedIndexSource(index, chunks: store.chunks, of: reader, workers: workers),
                     length: Int(exactly: index.logicalSize))
+            } catch let failure as BackupFailure where failure.kind == .notFound {
+                reader.close()
+                // A missing blob is 404 inside a session, and 400 here.
+                throw BackupFailure(.noSuchObject, failure.summary, cause: failure.cause)
             } catch {
                 reader.close()
                 throw error

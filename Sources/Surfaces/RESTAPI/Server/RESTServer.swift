@@ -119,7 +119,7 @@ package struct RESTServer: RESTHandler {
         do {
             grant = try AccessCheck.grant(endpoint.access, pathValues, caller, services.access)
         } catch {
-            try? await Task.sleep(for: delays.unauthorized)
+            try? await Task.sleep(until: request.arrival.advanced(by: delays.unauthorized), clock: .continuous)
             throw error
         }
         guard endpoint.isBuilt else {

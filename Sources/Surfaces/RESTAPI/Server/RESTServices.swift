@@ -52,11 +52,11 @@ package struct NodeDescription: Sendable {
     }
 }
 
-/// How long refusals wait, so that guessing is slow. (Spec: rest F.4.)
+/// How long refusals wait, counted from the arrival of the request, so that guessing is slow. (Spec: rest F.4.)
 package struct RefusalDelays: Sendable {
-    /// 401, counted from the arrival of the request.
+    /// 401.
     package var unauthenticated: Duration
-    /// 403 of an access rule, counted from the check.
+    /// 403 of an access rule that needs only the path.
     package var unauthorized: Duration
 
     package init(unauthenticated: Duration = .seconds(3), unauthorized: Duration = .milliseconds(500)) {

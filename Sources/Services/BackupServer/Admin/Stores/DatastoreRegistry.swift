@@ -82,6 +82,11 @@ package final class DatastoreRegistry: Sendable {
             }
             do {
                 let store = try Datastore.open(name: record.name, at: record.path, options: try options(for: record))
+                for task in store.interruptedTasks {
+                    logger.notice(
+                        "what an interrupted session had written was removed",
+                        metadata: ["datastore": "\(record.name)", "task": "\(task)"])
+                }
                 state.withLock {
                     $0.open[record.name] = store
                     $0.failures[record.name] = nil
