@@ -43,13 +43,16 @@ package final class SnapshotUpload: Sendable {
     /// - Returns: The time of the snapshot that is built upon.
     @discardableResult
     package func loadPrevious() async throws -> Int64? {
-        guard !engine.isDryRun, let time = try await engine.calls.previousBackupTime() else { return nil }
+        guard !engine.isDryRun else { return nil }
         do {
+            guard let time = try await engine.calls.previousBackupTime() else { return nil }
             let blob = try await engine.calls.previous(.manifest, limit: BlobLimits.encodedBlob.upperBound)
             let manifest = try Manifest(parsing: ChunkCodec(key: nil).decodeBlob(blob))
             try protection.checkPrevious(manifest)
             state.withLock { $0.previous = manifest }
             return time
+        } catch let failure as BackupFailure where failure.kind == .unavailable {
+            throw failure
         } catch {
             warn("The previous snapshot is not used: \(error)")
             return nil
