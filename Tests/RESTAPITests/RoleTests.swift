@@ -102,7 +102,7 @@ struct RoleTests {
         return (world, callers)
     }
 
-    @Test("give what they gave on the original", arguments: rows)
+    @Test("give what they gave on the original", .serialized, arguments: rows)
     func matrix(_ row: Row) async throws {
         let (world, callers) = try await Self.shared.value
         for (index, role) in Self.columns.enumerated() {
