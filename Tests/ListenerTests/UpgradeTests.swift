@@ -11,7 +11,7 @@ import Testing
 private let upgradeHead =
     "GET //api2/json/backup?store=x HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: proxmox-backup-protocol-v1\r\n\r\n"
 
-@Suite("An upgrade", .serialized)
+@Suite("An upgrade", .serialized, .timeLimit(.minutes(1)))
 struct UpgradeTests {
     @Test("answers 101 and announces limits and windows at once")
     func settings() async throws {
@@ -71,6 +71,26 @@ struct UpgradeTests {
             }
             #expect(String(decoding: bytes, as: UTF8.self).hasPrefix("HTTP/1.1 101"))
             #expect(server.session.arrivals == ["GET /count?a=1"])
+            try await client.close()
+        }
+    }
+
+    @Test("serves more streams than it announces")
+    func manyStreams() async throws {
+        try await withServer { server in
+            let (client, _) = try await RawClient.connect(to: server.server)
+            try await client.send(upgradeHead)
+            _ = try await client.read { $0.count > 120 }
+            let acknowledgement = RawFrame.frame(type: 4, flags: 1, stream: 0, [])
+            var bytes = RawFrame.preface + RawFrame.settings + acknowledgement
+            for index in 0..<300 { bytes += RawFrame.get(stream: UInt32(index * 2 + 1), "/wait") }
+            try await client.send(bytes)
+            while server.session.arrivals.count < 300 { try await Task.sleep(for: .milliseconds(5)) }
+            server.session.open()
+            let answers = try await client.read { bytes in
+                RawFrame.parse(bytes).count { $0.type == 0 && $0.flags & 1 == 1 } == 300
+            }
+            #expect(!answers.isEmpty)
             try await client.close()
         }
     }

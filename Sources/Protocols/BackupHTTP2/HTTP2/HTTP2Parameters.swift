@@ -1,4 +1,3 @@
-import BackupProtocol
 import NIOCore
 package import NIOHTTP2
 
@@ -9,12 +8,17 @@ package enum HTTP2Parameters {
     package static let windowBytes = 32 * 1024 * 1024
     package static let frameBytes = 4 * 1024 * 1024
     package static let headerListBytes = 16 * 1024
+    /// Streams of one connection that are served, though fewer are announced; further ones are refused. The original
+    /// knows no limit.
+    package static let servedStreams = 1000
+    /// Streams at which the library ends the connection.
+    private static let streamLimit = 2000
     /// Bytes handed to HTTP/2 at once by one stream whose body is sent.
     package static let sendPieceBytes = 1024 * 1024
 
     static var settings: HTTP2Settings {
         [
-            HTTP2Setting(parameter: .maxConcurrentStreams, value: SessionLimits.concurrentCalls),
+            HTTP2Setting(parameter: .maxConcurrentStreams, value: streamLimit),
             HTTP2Setting(parameter: .initialWindowSize, value: windowBytes),
             HTTP2Setting(parameter: .maxFrameSize, value: frameBytes),
             HTTP2Setting(parameter: .maxHeaderListSize, value: headerListBytes),

@@ -52,7 +52,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         to channel: any Channel, receiver: any RequestReceiver, peer: HTTP2Parameters.Peer, gate: ReadGate,
         timers: ConnectionTimers, ended: @escaping @Sendable () -> Void
     ) throws {
-        let watch = OutboundFrameWatch()
+        let watch = OutboundFrameWatch(announcing: SessionLimits.concurrentCalls)
         let handler = HTTP2ServerHandler(receiver: receiver, gate: gate, watch: watch, timers: timers, ended: ended)
         try channel.pipeline.syncOperations.addHandlers([watch, HTTP2Parameters.serverHandler(for: peer), handler])
     }
@@ -123,6 +123,9 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         lastStreamID = max(lastStreamID, id)
         guard let head = StreamHead(frame.headers) else {
             return write(HTTP2Frame(streamID: id, payload: .rstStream(.protocolError)), context: context)
+        }
+        guard streams.count < HTTP2Parameters.servedStreams else {
+            return write(HTTP2Frame(streamID: id, payload: .rstStream(.refusedStream)), context: context)
         }
         let stream: ServerStream
         switch receiver.admit(head) {
