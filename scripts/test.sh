@@ -23,6 +23,7 @@ outside() {
 
 failed=0
 outside replay.run || failed=1
+outside independent.run || failed=1
 outside conformance.run || failed=1
 outside restore.run || failed=1
 outside crowd.run || failed=1
