@@ -144,6 +144,10 @@ extension Endpoint {
             ],
             result: "task id"),
         Endpoint(
+            .post, "\(base)/gc", "Starts a garbage collection, as a task.",
+            access: .privilege(anyOf: ["Datastore.Modify"], on: "/datastore/{store}"), [.store], result: "task id",
+            isBuilt: false),
+        Endpoint(
             .get, "\(base)/gc", "Tells the figures of the last garbage collection.",
             access: .privilege(anyOf: ["Datastore.Audit"], on: "/datastore/{store}"), [.store],
             result:

@@ -12,7 +12,7 @@ extension Endpoint {
         ("/access/tfa", [.get]), ("/access/tfa/{userid}", [.get, .post]),
         ("/access/tfa/{userid}/{id}", [.get, .put, .delete]),
         ("/admin/datastore/{store}/catalog", [.get]), ("/admin/datastore/{store}/pxar-file-download", [.get]),
-        ("/admin/datastore/{store}/rrd", [.get]), ("/admin/datastore/{store}/gc", [.post]),
+        ("/admin/datastore/{store}/rrd", [.get]),
         ("/admin/datastore/{store}/mount", [.post]), ("/admin/datastore/{store}/unmount", [.post]),
         ("/admin/datastore/{store}/s3-refresh", [.put]),
         ("/admin/gc", [.get]), ("/admin/gc/{store}", [.get]),
