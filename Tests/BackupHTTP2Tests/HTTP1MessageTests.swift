@@ -81,7 +81,8 @@ struct HTTP1MessageTests {
 
     @Test("in answer to HEAD, or with certain statuses, has no body")
     func bodyless() throws {
-        var buffer = ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 304 x\r\n\r\nHTTP/1.1 200\r\n\r\n")
+        var buffer = ByteBuffer(
+            string: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 304 x\r\n\r\nHTTP/1.1 200\r\n\r\n")
         let first = try HTTP1ResponseHead(#require(try HTTP1Head.take(from: &buffer)))
         #expect(try HTTP1Body(of: first, method: "HEAD").hasEnded)
         #expect(try !HTTP1Body(of: first, method: "GET").hasEnded)

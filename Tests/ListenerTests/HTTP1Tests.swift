@@ -35,7 +35,9 @@ struct HTTP1Tests {
 
     @Test(
         "selects http/1.1 whenever it is offered, h2 where nothing else is, and then believes the first bytes",
-        arguments: [([], nil), (["h2", "http/1.1"], "http/1.1"), (["h2"], "h2"), (["http/1.1"], "http/1.1"), (["x"], nil)]
+        arguments: [
+            ([], nil), (["h2", "http/1.1"], "http/1.1"), (["h2"], "h2"), (["http/1.1"], "http/1.1"), (["x"], nil),
+        ]
             as [([String], String?)])
     func alpn(offer: [String], selected: String?) async throws {
         try await withServer { server in

@@ -12,7 +12,8 @@ import Testing
 @Suite("A session over the network", .serialized)
 struct SessionTransferTests {
     private func call(_ path: String, query: String = "", body: [UInt8] = []) -> BackupRequest {
-        BackupRequest(head: BackupRequestHead(method: body.isEmpty ? "GET" : "POST", path: path, query: query), body: body)
+        BackupRequest(
+            head: BackupRequestHead(method: body.isEmpty ? "GET" : "POST", path: path, query: query), body: body)
     }
 
     private func text(_ response: BackupResponse) async throws -> String {
@@ -27,7 +28,9 @@ struct SessionTransferTests {
             let body = [UInt8](repeating: 0x5a, count: size)
             try await withThrowingTaskGroup(of: String.self) { group in
                 for index in 0..<200 {
-                    group.addTask { try await text(try await transport.send(call("/count", query: "\(index)", body: body))) }
+                    group.addTask {
+                        try await text(try await transport.send(call("/count", query: "\(index)", body: body)))
+                    }
                 }
                 for try await answer in group { #expect(answer == "\(size)") }
             }

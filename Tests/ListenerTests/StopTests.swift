@@ -10,7 +10,8 @@ import Testing
 
 @Suite("A listener that stops", .serialized)
 struct StopTests {
-    @Test("closes idle connections at once, lets requests end, waits for sessions, then ends them and their cleaning up")
+    @Test(
+        "closes idle connections at once, lets requests end, waits for sessions, then ends them and their cleaning up")
     func graceful() async throws {
         let session = FakeSession(cleanUp: .milliseconds(200))
         let server = try await TestServer(rest: FakeREST(session: session)) { $0.stopGrace = .seconds(2) }

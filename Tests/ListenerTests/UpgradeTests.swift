@@ -75,16 +75,22 @@ struct UpgradeTests {
         }
     }
 
-    @Test("serves more streams than it announces")
-    func manyStreams() async throws {
+    @Test("serves more streams than it announces, whenever its settings are acknowledged", arguments: [0, 120, 300])
+    func manyStreams(before: Int) async throws {
         try await withServer { server in
             let (client, _) = try await RawClient.connect(to: server.server)
             try await client.send(upgradeHead)
             _ = try await client.read { $0.count > 120 }
             let acknowledgement = RawFrame.frame(type: 4, flags: 1, stream: 0, [])
-            var bytes = RawFrame.preface + RawFrame.settings + acknowledgement
-            for index in 0..<300 { bytes += RawFrame.get(stream: UInt32(index * 2 + 1), "/wait") }
-            try await client.send(bytes)
+            var bytes = RawFrame.preface + RawFrame.settings
+            for index in 0...300 {
+                if index == before { bytes += acknowledgement }
+                if index < 300 { bytes += RawFrame.get(stream: UInt32(index * 2 + 1), "/wait") }
+            }
+            // In pieces that cut frames anywhere.
+            for start in stride(from: 0, to: bytes.count, by: 1001) {
+                try await client.send(Array(bytes[start..<min(start + 1001, bytes.count)]))
+            }
             while server.session.arrivals.count < 300 { try await Task.sleep(for: .milliseconds(5)) }
             server.session.open()
             let answers = try await client.read { bytes in

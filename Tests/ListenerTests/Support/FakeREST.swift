@@ -29,7 +29,9 @@ final class FakeREST: RESTHandler {
                     kind: path.hasSuffix("backup") ? "backup" : "reader", session: session, identity: identity,
                     response("{\"data\":null}"))
             }
-            guard request.header("upgrade") == ProtocolID.backup.rawValue else { return text(400, "invalid protocol name") }
+            guard request.header("upgrade") == ProtocolID.backup.rawValue else {
+                return text(400, "invalid protocol name")
+            }
             return .upgrade(protocolID: ProtocolID.backup.rawValue, session: session)
         case "/echo": return .response(RESTResponse(status: 200, body: .bytes(request.body)))
         case "/slow":

@@ -34,7 +34,9 @@ final class FakeSession: SessionHandler {
     }
 
     func receive(_ request: BackupRequest) -> @Sendable () async -> BackupResponse {
-        record.withLockedValue { $0.arrivals.append("\(request.head.method) \(request.head.path)?\(request.head.query)") }
+        record.withLockedValue {
+            $0.arrivals.append("\(request.head.method) \(request.head.path)?\(request.head.query)")
+        }
         return { await self.answer(request) }
     }
 

@@ -18,7 +18,9 @@ final class RawClient: Sendable {
         typealias InboundIn = ByteBuffer
         let continuation: AsyncThrowingStream<[UInt8], any Error>.Continuation
         let handshake: EventLoopPromise<String?>
-        init(_ continuation: AsyncThrowingStream<[UInt8], any Error>.Continuation, _ handshake: EventLoopPromise<String?>) {
+        init(
+            _ continuation: AsyncThrowingStream<[UInt8], any Error>.Continuation, _ handshake: EventLoopPromise<String?>
+        ) {
             self.continuation = continuation
             self.handshake = handshake
         }
@@ -42,7 +44,8 @@ final class RawClient: Sendable {
         let (stream, continuation) = AsyncThrowingStream.makeStream(of: [UInt8].self)
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let handshake = loop.makePromise(of: String?.self)
-        let channel = try await ClientBootstrap(group: loop).connect(host: address.host, port: address.port) { channel in
+        let channel = try await ClientBootstrap(group: loop).connect(host: address.host, port: address.port) {
+            channel in
             channel.eventLoop.makeCompletedFuture {
                 if let alpn {
                     var configuration = TLSConfiguration.makeClientConfiguration()
@@ -139,7 +142,8 @@ enum RawFrame {
     static func frame(type: UInt8, flags: UInt8, stream: UInt32, _ payload: [UInt8]) -> [UInt8] {
         let count = payload.count
         return [UInt8(count >> 16 & 0xff), UInt8(count >> 8 & 0xff), UInt8(count & 0xff), type, flags]
-            + [UInt8(stream >> 24), UInt8(stream >> 16 & 0xff), UInt8(stream >> 8 & 0xff), UInt8(stream & 0xff)] + payload
+            + [UInt8(stream >> 24), UInt8(stream >> 16 & 0xff), UInt8(stream >> 8 & 0xff), UInt8(stream & 0xff)]
+            + payload
     }
 
     /// A request's head without compression state.
@@ -165,7 +169,8 @@ enum RawFrame {
             let length = Int(bytes[index]) << 16 | Int(bytes[index + 1]) << 8 | Int(bytes[index + 2])
             guard index + 9 + length <= bytes.count else { break }
             let stream = bytes[(index + 5)..<(index + 9)].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-            result.append((bytes[index + 3], bytes[index + 4], stream, Array(bytes[(index + 9)..<(index + 9 + length)])))
+            result.append(
+                (bytes[index + 3], bytes[index + 4], stream, Array(bytes[(index + 9)..<(index + 9 + length)])))
             index += 9 + length
         }
         return result

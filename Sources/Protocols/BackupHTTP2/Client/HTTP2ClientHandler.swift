@@ -134,7 +134,9 @@ final class HTTP2ClientHandler: ChannelInboundHandler {
         let isLast = end == body.count
         let written = context.eventLoop.makePromise(of: Void.self)
         let buffer = context.channel.allocator.buffer(bytes: body[start..<end])
-        write(HTTP2Frame(streamID: id, payload: .data(.init(data: .byteBuffer(buffer), endStream: isLast))), promise: written)
+        write(
+            HTTP2Frame(streamID: id, payload: .data(.init(data: .byteBuffer(buffer), endStream: isLast))),
+            promise: written)
         let bound = NIOLoopBound((self, stream), eventLoop: context.eventLoop)
         written.futureResult.whenComplete { result in
             let (handler, stream) = bound.value

@@ -108,7 +108,9 @@ extension HTTP2ServerHandler {
         guard !stream.isClosed else { return context.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel) }
         let written = context.eventLoop.makePromise(of: Void.self)
         let buffer = context.channel.allocator.buffer(bytes: piece)
-        write(HTTP2Frame(streamID: id, payload: .data(.init(data: .byteBuffer(buffer)))), promise: written, context: context)
+        write(
+            HTTP2Frame(streamID: id, payload: .data(.init(data: .byteBuffer(buffer)))), promise: written,
+            context: context)
         context.flush()
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         written.futureResult.whenSuccess { bound.value.noteSign() }

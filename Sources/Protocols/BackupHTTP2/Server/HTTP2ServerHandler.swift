@@ -54,7 +54,9 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     ) throws {
         let watch = OutboundFrameWatch(announcing: SessionLimits.concurrentCalls)
         let handler = HTTP2ServerHandler(receiver: receiver, gate: gate, watch: watch, timers: timers, ended: ended)
-        try channel.pipeline.syncOperations.addHandlers([watch, HTTP2Parameters.serverHandler(for: peer), handler])
+        try channel.pipeline.syncOperations.addHandlers([
+            watch, EarlyAcknowledgement(), HTTP2Parameters.serverHandler(for: peer), handler,
+        ])
     }
 
     package func handlerAdded(context: ChannelHandlerContext) {

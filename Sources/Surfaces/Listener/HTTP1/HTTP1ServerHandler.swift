@@ -131,7 +131,8 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if case .body(let request) = stage { gate.share.giveUnfinished(request.body.count) }
         stage = .answering
         let response = RESTResponse(
-            status: error.status, headers: [("content-type", "text/plain")], body: .bytes(Array(error.description.utf8)))
+            status: error.status, headers: [("content-type", "text/plain")], body: .bytes(Array(error.description.utf8))
+        )
         send(response, method: "GET", isVersion10: false, keepsAlive: false, context: context)
     }
 
