@@ -203,6 +203,7 @@ class Case:
 
     def do_calls(self, step):
         session = self.sessions[step["session"]]
+        session.wait_settings()
         streams = []
         for call in step["calls"]:
             streams.append(self.call_start(session, call))

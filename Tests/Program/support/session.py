@@ -122,7 +122,10 @@ class Session:
             self.end(f"protocol error: {error}")
 
     def start(self, method, path, headers=(), body=b"", end=True):
-        """Sends a request's head; its body goes out as windows allow."""
+        """Sends a request's head, once the server takes one more; its body goes out as windows allow."""
+        while self.closed is None and self.h2.open_outbound_streams >= self.h2.remote_settings.max_concurrent_streams:
+            self.push_bodies()
+            self.receive(120)
         stream_id = self.h2.get_next_available_stream_id()
         fields = [
             (":method", method),
