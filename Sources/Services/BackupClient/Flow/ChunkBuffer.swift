@@ -1,48 +1,48 @@
+import BackupFormats
+import Platform
 import Synchronization
 
-/// Memory for the plain content of one chunk. It grows as it is filled; one owner at a time changes it, and what has
-/// been handed on is only read.
+/// Memory for the plain content of one chunk. One owner at a time changes it, and what has been handed on is only read.
+///
+/// Each has room for the largest chunk, of which only the pages that were touched take memory.
 package final class ChunkBuffer: @unchecked Sendable {
-    private var base: UnsafeMutableRawPointer
-    package private(set) var capacity: Int
+    package static let capacity = BlobLimits.maxChunkContent
+    /// Touched pages that an empty buffer keeps: most chunks fit, and a few long ones do not blow up all buffers.
+    package static let keptBytes = 5 << 20
+
+    private let memory = PageMemory(byteCount: capacity)
     package private(set) var count = 0
+    /// Bytes that take memory, whether they hold content now or not.
+    package private(set) var touchedBytes = 0
 
-    package init(capacity: Int) {
-        self.capacity = max(capacity, 64)
-        base = .allocate(byteCount: self.capacity, alignment: 64)
-    }
-
-    deinit { base.deallocate() }
+    package init() {}
 
     /// What has been written so far. Valid as long as the buffer is not changed and lives.
-    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: memory.base, count: count) }
 
+    /// Adds bytes; there must be room for them.
     package func append(_ bytes: UnsafeRawBufferPointer) {
         guard let source = bytes.baseAddress, !bytes.isEmpty else { return }
-        reserve(count + bytes.count)
-        (base + count).copyMemory(from: source, byteCount: bytes.count)
+        precondition(bytes.count <= Self.capacity - count, "no cutter makes a chunk above the limit")
+        (memory.base + count).copyMemory(from: source, byteCount: bytes.count)
         count += bytes.count
+        touchedBytes = max(touchedBytes, count)
     }
 
     /// Lets `body` write up to `byteCount` bytes at the front and say how many it wrote.
     package func fill<Failure: Error>(
         _ byteCount: Int, _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int
     ) throws(Failure) {
-        count = 0
-        reserve(byteCount)
-        count = min(byteCount, try body(UnsafeMutableRawBufferPointer(start: base, count: byteCount)))
+        let room = min(byteCount, Self.capacity)
+        count = min(room, try body(UnsafeMutableRawBufferPointer(start: memory.base, count: room)))
+        touchedBytes = max(touchedBytes, room)
     }
 
-    package func clear() { count = 0 }
-
-    private func reserve(_ needed: Int) {
-        guard needed > capacity else { return }
-        let grown = max(needed, capacity * 2)
-        let fresh = UnsafeMutableRawPointer.allocate(byteCount: grown, alignment: 64)
-        fresh.copyMemory(from: base, byteCount: count)
-        base.deallocate()
-        base = fresh
-        capacity = grown
+    package func clear() {
+        count = 0
+        guard touchedBytes > Self.keptBytes else { return }
+        memory.discard(from: Self.keptBytes)
+        touchedBytes = Self.keptBytes
     }
 }
 
@@ -60,10 +60,8 @@ enum ZeroBytes {
 
 /// Buffers that wait for their next chunk, so that memory is touched once and not given back to the kernel.
 package final class ChunkBufferPool: Sendable {
-    /// Bytes of capacity that are kept; what comes back beyond is freed.
+    /// Touched bytes that are kept; buffers that come back beyond are freed.
     package static let keptBytes = 48 << 20
-    /// Buffers that have grown beyond this are freed, so that a few long chunks do not blow up all buffers.
-    package static let keptBufferBytes = 8 << 20
 
     private struct State: Sendable {
         var buffers: [ChunkBuffer] = []
@@ -75,21 +73,20 @@ package final class ChunkBufferPool: Sendable {
     package init() {}
 
     /// An empty buffer.
-    package func take(capacity: Int) -> ChunkBuffer {
+    package func take() -> ChunkBuffer {
         let kept = state.withLock { state in
             let buffer = state.buffers.popLast()
-            state.bytes -= buffer?.capacity ?? 0
+            state.bytes -= buffer?.touchedBytes ?? 0
             return buffer
         }
-        return kept ?? ChunkBuffer(capacity: capacity)
+        return kept ?? ChunkBuffer()
     }
 
     package func giveBack(_ buffer: ChunkBuffer) {
-        guard buffer.capacity <= Self.keptBufferBytes else { return }
         buffer.clear()
         state.withLock { state in
-            guard state.bytes + buffer.capacity <= Self.keptBytes else { return }
-            state.bytes += buffer.capacity
+            guard state.bytes + buffer.touchedBytes <= Self.keptBytes else { return }
+            state.bytes += buffer.touchedBytes
             state.buffers.append(buffer)
         }
     }

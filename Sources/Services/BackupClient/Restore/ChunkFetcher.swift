@@ -34,9 +34,9 @@ struct ChunkFetcher: Sendable {
     /// Chunks that are asked for or wait for their turn, at most.
     static let windowCount = 32
     /// Plain bytes of them, at most (but always one chunk).
-    static let windowBytes = 96 << 20
+    static let windowBytes = 72 << 20
     /// Bytes of decoded chunks that are kept for repetitions.
-    static let cacheBytes = 32 << 20
+    static let cacheBytes = 24 << 20
 
     let calls: SessionCalls
     let codec: ChunkCodec

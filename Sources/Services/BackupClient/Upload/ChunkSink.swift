@@ -22,7 +22,7 @@ package final class ChunkSink {
         var rest = bytes
         while !rest.isEmpty {
             let cut = cutter.nextCut(in: rest)
-            let buffer = current ?? buffers.take(capacity: min(cutter.maximumSize, Self.firstCapacity))
+            let buffer = current ?? buffers.take()
             current = buffer
             buffer.append(UnsafeRawBufferPointer(rebasing: rest[..<(cut ?? rest.count)]))
             rest = UnsafeRawBufferPointer(rebasing: rest[(cut ?? rest.count)...])
@@ -33,9 +33,6 @@ package final class ChunkSink {
     package func write(_ bytes: [UInt8]) throws {
         try bytes.withUnsafeBytes { try write($0) }
     }
-
-    /// Buffers begin with this capacity.
-    private static let firstCapacity = 4 << 20
 
     /// The stream is at its end: what is left is the last chunk.
     func finish() throws {

@@ -58,9 +58,11 @@ package struct IndexUpload: Sendable {
             feed: { entries in
                 for offset in stride(from: 0, to: image.byteCount, by: SessionLimits.fixedChunkBytes) {
                     let byteCount = min(SessionLimits.fixedChunkBytes, image.byteCount - offset)
-                    try await self.engine.memory.acquire(2 * byteCount)
+                    let reserved = 2 * byteCount
+                    try await self.engine.memory.acquire(reserved)
                     let content = ChunkContent.image(image, offset: offset, byteCount: byteCount)
-                    try await entries.push(self.begin(content, at: UInt64(offset), byteCount: byteCount))
+                    try await entries.push(
+                        self.begin(content, at: UInt64(offset), byteCount: byteCount, reserved: reserved))
                 }
             },
             each: { offset, byteCount, digest in try await index.add(digest, at: offset, byteCount: byteCount) })
@@ -100,10 +102,10 @@ package struct IndexUpload: Sendable {
     // MARK: - The flow
 
     /// Starts the way of one chunk, whose memory has been reserved.
-    private func begin(_ content: ChunkContent, at offset: UInt64, byteCount: Int) -> Entry {
+    private func begin(_ content: ChunkContent, at offset: UInt64, byteCount: Int, reserved: Int) -> Entry {
         let digest = Task { [engine, writer] in
             do {
-                return try await engine.process(content, reserved: 2 * byteCount, for: writer)
+                return try await engine.process(content, reserved: reserved, for: writer)
             } catch {
                 engine.abort(error)
                 throw error
@@ -120,8 +122,9 @@ package struct IndexUpload: Sendable {
         try await thread.run {
             let sink = ChunkSink(cutter: cutter, buffers: engine.buffers) { buffer, offset in
                 let byteCount = buffer.count
-                try engine.memory.acquireBlocking(2 * byteCount)
-                try entries.pushBlocking(begin(.bytes(buffer), at: offset, byteCount: byteCount))
+                let reserved = buffer.touchedBytes + byteCount
+                try engine.memory.acquireBlocking(reserved)
+                try entries.pushBlocking(begin(.bytes(buffer), at: offset, byteCount: byteCount, reserved: reserved))
             }
             try produce(sink)
             try sink.finish()

@@ -7,11 +7,11 @@ import Synchronization
 ///
 /// The way of a chunk: read and cut (one thread an archive; an image is read on several) → digest, and only if the
 /// server lacks it compressed and encrypted (all cores) → sent, many at once → named in an append, in the order of the
-/// archive. The bytes are passed over once. What bounds the memory is ``memory``: a chunk reserves twice its length,
-/// for itself and for its blob, until the server has acknowledged it.
+/// archive. The bytes are passed over once. What bounds the memory is ``memory``: a chunk reserves what its buffer
+/// takes and, once more, its length for its blob, until the server has acknowledged it.
 package final class UploadEngine: Sendable {
     /// Bytes that chunks on their way may hold, all archives together.
-    package static let memoryLimit = 160 << 20
+    package static let memoryLimit = 128 << 20
     /// Uploads that wait for their answer.
     package static let sendLimit = 64
     /// Threads that read images.
@@ -77,8 +77,8 @@ package final class UploadEngine: Sendable {
             }
             return prepared.digest
         }
-        // Its buffer and, once more while it is sent, its blob.
-        let rest = min(held, byteCount + blob.count)
+        // The blob, and its copy on the way out. The buffer is with those that wait, or gone.
+        let rest = min(held, 2 * blob.count)
         memory.release(held - rest)
         held = rest
         if !isDryRun {
@@ -108,7 +108,7 @@ package final class UploadEngine: Sendable {
         case .image(let file, let offset, let byteCount):
             let buffer = try await readers.run { [self] () throws -> ChunkBuffer? in
                 if try file.isHole(at: offset, count: byteCount) { return nil }
-                let buffer = buffers.take(capacity: byteCount)
+                let buffer = buffers.take()
                 try file.read(into: buffer, at: offset, count: byteCount)
                 return buffer
             }
