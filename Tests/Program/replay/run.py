@@ -41,20 +41,11 @@ def records(name):
     return result
 
 
-class Messages:
-    """Puts HTTP/2 frames of one direction together to messages by stream."""
+class Frames:
+    """Takes a byte stream apart into HTTP/2 frames."""
 
-    def __init__(self, skip=0):
-        self.buffer = b""
-        self.skip = skip
-        self.decoder = Decoder()
-        self.decoder.max_header_list_size = 1 << 20
-        self.headers = {}
-        self.bodies = {}
-        self.block = {}
-        self.ended = []
-        self.ending = set()
-        self.over = None
+    def __init__(self, skip):
+        self.buffer, self.skip = b"", skip
 
     def feed(self, data):
         self.buffer += data
@@ -67,6 +58,25 @@ class Messages:
                 return
             frame.parse_body(memoryview(self.buffer[9:9 + length]))
             self.buffer = self.buffer[9 + length:]
+            yield frame
+
+
+class Messages:
+    """Puts HTTP/2 frames of one direction together to messages by stream."""
+
+    def __init__(self, skip=0):
+        self.frames = Frames(skip)
+        self.decoder = Decoder()
+        self.decoder.max_header_list_size = 1 << 20
+        self.headers = {}
+        self.bodies = {}
+        self.block = {}
+        self.ended = []
+        self.ending = set()
+        self.over = None
+
+    def feed(self, data):
+        for frame in self.frames.feed(data):
             self.take(frame)
 
     def take(self, frame):
@@ -96,26 +106,6 @@ class Messages:
             if key == name:
                 return value
         return None
-
-
-class Frames:
-    """Takes a byte stream apart into HTTP/2 frames."""
-
-    def __init__(self, skip):
-        self.buffer, self.skip = b"", skip
-
-    def feed(self, data):
-        self.buffer += data
-        if self.skip:
-            taken = min(self.skip, len(self.buffer))
-            self.buffer, self.skip = self.buffer[taken:], self.skip - taken
-        while len(self.buffer) >= 9:
-            frame, length = Frame.parse_frame_header(memoryview(self.buffer[:9]))
-            if len(self.buffer) < 9 + length:
-                return
-            frame.parse_body(memoryview(self.buffer[9:9 + length]))
-            self.buffer = self.buffer[9 + length:]
-            yield frame
 
 
 def plan(name):
