@@ -59,7 +59,8 @@ let foundations: [Target] = [
 
 let storage: [Target] = [
     room("Platform", on: "Storage", ["BackupFormats", "CLinux"]),
-    room("Datastore", on: "Storage", ["BackupFormats", "BlobCoding", "Platform", crypto, logging], settings: lifetimes),
+    room(
+        "Datastore", on: "Storage", ["BackupFormats", "BlobCoding", "Platform", crypto, logging], settings: lifetimes),
     room("StateDatabase", on: "Storage", ["BackupFormats", "Platform", grdb, crypto]),
 ]
 
@@ -171,7 +172,8 @@ let testTargets: [Target] = [
     tests(
         "Listener",
         [
-            "Listener", "BackupHTTP2", "BackupProtocol", "BackupFormats", "ManagementAPI", "Platform", nioCore, nioPosix,
+            "Listener", "BackupHTTP2", "BackupProtocol", "BackupFormats", "ManagementAPI", "Platform", nioCore,
+            nioPosix,
             nioHTTP1, nioHTTP2, nioHPACK, nioSSL, x509, logging,
         ]),
     tests(

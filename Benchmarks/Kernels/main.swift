@@ -78,7 +78,9 @@ func row(_ name: String, _ rate: Double, goal: String) {
     let mebibytes = String(Int(rate / 1_048_576))
     let hundredths = Int((rate / sha * 100).rounded())
     let ratio = "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
-    func pad(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
+    func pad(_ text: String, _ width: Int) -> String {
+        String(repeating: " ", count: max(0, width - text.count)) + text
+    }
     print("\(name)\(pad("", 24 - name.count))\(pad(mebibytes, 8)) MiB/s\(pad(ratio, 8)) × SHA-256  \(goal)")
 }
 

@@ -9,9 +9,11 @@ package enum FixtureStore {
     /// Slices of the generated file `random-9m.bin`, each one plain chunk: digest, CRC-32, offset, length.
     private static let generated: [(digest: String, checksum: UInt32, offset: Int, count: Int)] = [
         (
-            "91154410673a4faa745294d3af85d0a4bae8bf2e814efc8e577ab957d2f68278", 0x022b_35fa, 3_525_354, 4_146_440),
+            "91154410673a4faa745294d3af85d0a4bae8bf2e814efc8e577ab957d2f68278", 0x022b_35fa, 3_525_354, 4_146_440
+        ),
         (
-            "7067c98d66f1be2020431ea7e1edd7632082a8d80988c45af3b2b17c0802e578", 0x0fdd_0c4c, 686_264, 2_839_090),
+            "7067c98d66f1be2020431ea7e1edd7632082a8d80988c45af3b2b17c0802e578", 0x0fdd_0c4c, 686_264, 2_839_090
+        ),
     ]
 
     /// Copies the whole store into the new folder `folder`, writable and complete.

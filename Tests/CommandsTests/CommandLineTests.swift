@@ -11,27 +11,35 @@ private struct Program: AsyncParsableCommand {
 
 @Suite("The command line")
 struct CommandLineTests {
-    @Test("is understood as scripts for the stock client write it", arguments: [
-        "backup root.pxar:/etc disk.img:/dev/sdb --repository u@pbs@h:store --ns a/b --backup-type vm --backup-id 100 "
-            + "--backup-time 1700000000 --exclude *.tmp --exclude /x --include-dev /mnt --all-file-systems "
-            + "--skip-lost-and-found --crypt-mode encrypt --keyfile k --master-pubkey-file m --chunk-size 512 "
-            + "--entries-max 5 --rate 10MB --burst 20MB --dry-run",
-        "restore host/a/2024-06-01T00:00:00Z root.pxar /tmp/x --pattern **/a --allow-existing-dirs --ignore-acls --ns n",
-        "restore host/a root.pxar - --crypt-mode none",
-        "snapshot list host/a --output-format json", "snapshots", "snapshot files host/a/2024-06-01T00:00:00Z",
-        "files host/a/2024-06-01T00:00:00Z", "forget host/a/2024-06-01T00:00:00Z",
-        "snapshot notes update host/a/2024-06-01T00:00:00Z text", "snapshot protected update host/a/2024-06-01T00:00:00Z true",
-        "upload-log host/a/2024-06-01T00:00:00Z file", "list", "group list", "group forget host/a", "change-owner host/a u@pbs",
-        "prune host/a --keep-last 3 --keep-daily 7 --dry-run --quiet", "catalog dump host/a/2024-06-01T00:00:00Z",
-        "namespace list --max-depth 2", "namespace create a/b", "namespace delete a --delete-groups", "status", "login",
-        "logout", "version", "task list --all", "task log UPID:x", "task stop UPID:x", "key create k --kdf none",
-        "key show k", "key change-passphrase k --kdf pbkdf2 --hint h", "key create-master-key",
-        "key import-master-pubkey p", "key import-with-master-key p r k",
-        "datastore create name /path --reuse --state /s", "datastore list --state /s", "datastore remove name --state /s",
-        "user create u@pbs --password secret-word --state /s", "user list --state /s", "user remove u@pbs --state /s",
-        "user generate-token u@pbs t --state /s", "user list-tokens u@pbs --state /s", "user delete-token u@pbs t --state /s",
-        "acl update /datastore/x Admin --auth-id u@pbs --state /s", "acl list --state /s", "cert info --state /s",
-    ])
+    @Test(
+        "is understood as scripts for the stock client write it",
+        arguments: [
+            "backup root.pxar:/etc disk.img:/dev/sdb --repository u@pbs@h:store --ns a/b --backup-type vm --backup-id 100 "
+                + "--backup-time 1700000000 --exclude *.tmp --exclude /x --include-dev /mnt --all-file-systems "
+                + "--skip-lost-and-found --crypt-mode encrypt --keyfile k --master-pubkey-file m --chunk-size 512 "
+                + "--entries-max 5 --rate 10MB --burst 20MB --dry-run",
+            "restore host/a/2024-06-01T00:00:00Z root.pxar /tmp/x --pattern **/a --allow-existing-dirs --ignore-acls --ns n",
+            "restore host/a root.pxar - --crypt-mode none",
+            "snapshot list host/a --output-format json", "snapshots", "snapshot files host/a/2024-06-01T00:00:00Z",
+            "files host/a/2024-06-01T00:00:00Z", "forget host/a/2024-06-01T00:00:00Z",
+            "snapshot notes update host/a/2024-06-01T00:00:00Z text",
+            "snapshot protected update host/a/2024-06-01T00:00:00Z true",
+            "upload-log host/a/2024-06-01T00:00:00Z file", "list", "group list", "group forget host/a",
+            "change-owner host/a u@pbs",
+            "prune host/a --keep-last 3 --keep-daily 7 --dry-run --quiet", "catalog dump host/a/2024-06-01T00:00:00Z",
+            "namespace list --max-depth 2", "namespace create a/b", "namespace delete a --delete-groups", "status",
+            "login",
+            "logout", "version", "task list --all", "task log UPID:x", "task stop UPID:x", "key create k --kdf none",
+            "key show k", "key change-passphrase k --kdf pbkdf2 --hint h", "key create-master-key",
+            "key import-master-pubkey p", "key import-with-master-key p r k",
+            "datastore create name /path --reuse --state /s", "datastore list --state /s",
+            "datastore remove name --state /s",
+            "user create u@pbs --password secret-word --state /s", "user list --state /s",
+            "user remove u@pbs --state /s",
+            "user generate-token u@pbs t --state /s", "user list-tokens u@pbs --state /s",
+            "user delete-token u@pbs t --state /s",
+            "acl update /datastore/x Admin --auth-id u@pbs --state /s", "acl list --state /s", "cert info --state /s",
+        ])
     func parses(_ line: String) throws {
         _ = try Program.parseAsRoot(line.split(separator: " ").map { String($0) })
     }
@@ -46,11 +54,15 @@ struct CommandLineTests {
         #expect(await CairnCommands.run(Program.self, arguments: ["backup", "--help"]) == 0)
     }
 
-    @Test("without a server ends with 255", arguments: [
-        "snapshot list --repository 127.0.0.1:1:store", "backup x.conf:/etc/hostname --repository 127.0.0.1:1:store",
-        "datastore list --state /nowhere", "backup a.pxar:/etc a.pxar:/usr --repository store",
-        "backup a.pxar:/etc --chunk-size 100 --repository store", "restore nonsense a.pxar /x --repository 127.0.0.1:1:store",
-    ])
+    @Test(
+        "without a server ends with 255",
+        arguments: [
+            "snapshot list --repository 127.0.0.1:1:store",
+            "backup x.conf:/etc/hostname --repository 127.0.0.1:1:store",
+            "datastore list --state /nowhere", "backup a.pxar:/etc a.pxar:/usr --repository store",
+            "backup a.pxar:/etc --chunk-size 100 --repository store",
+            "restore nonsense a.pxar /x --repository 127.0.0.1:1:store",
+        ])
     func unreachable(_ line: String) async {
         #expect(await CairnCommands.run(Program.self, arguments: line.split(separator: " ").map { String($0) }) == 255)
     }
@@ -64,7 +76,9 @@ struct OutputTests {
         #expect(text == "name    size  note\na       10 B\nlonger  1     x")
     }
 
-    @Test("of sizes has a unit", arguments: [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (39_869_698, "38.023 MiB"), (1 << 40, "1 TiB")])
+    @Test(
+        "of sizes has a unit",
+        arguments: [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (39_869_698, "38.023 MiB"), (1 << 40, "1 TiB")])
     func sizes(_ bytes: Int, _ text: String) { #expect(ByteSize.text(bytes) == text) }
 
     @Test("of an error says why and what to do")
@@ -77,7 +91,12 @@ struct OutputTests {
 
 @Suite("Sizes on the command line")
 struct ByteSizeTests {
-    @Test("may have a unit", arguments: [("100", 100), ("10KB", 10_000), ("10 KiB", 10_240), ("1.5MiB", 1_572_864), ("2gb", 2_000_000_000), ("7B", 7)])
+    @Test(
+        "may have a unit",
+        arguments: [
+            ("100", 100), ("10KB", 10_000), ("10 KiB", 10_240), ("1.5MiB", 1_572_864), ("2gb", 2_000_000_000),
+            ("7B", 7),
+        ])
     func reads(_ text: String, _ bytes: Int) throws { #expect(try ByteSize.parse(text, named: "--rate") == bytes) }
 
     @Test("are refused where they make no sense", arguments: ["", "x", "-1", "0", "1e30", "nan", "10 XB"])

@@ -32,7 +32,8 @@ final class KeyFileCommandTests {
         #expect(try KeyOptions.parse([]).key(environment())?.key.fingerprint == key.fingerprint)
         #expect(try KeyOptions.parse(["--crypt-mode", "none"]).key(environment()) == nil)
         #expect(try KeyOptions.parse([]).protection(time: 1, environment()).mode == .encrypt)
-        #expect(try KeyOptions.parse(["--crypt-mode", "sign-only"]).protection(time: 1, environment()).mode == .signOnly)
+        #expect(
+            try KeyOptions.parse(["--crypt-mode", "sign-only"]).protection(time: 1, environment()).mode == .signOnly)
     }
 
     @Test("with a passphrase takes it from the environment")

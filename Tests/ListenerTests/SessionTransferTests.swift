@@ -131,6 +131,21 @@ struct SessionTransferTests {
         }
     }
 
+    @Test("ends where its client makes no call for too long, though it answers PING")
+    func idle() async throws {
+        try await withServer {
+            $0.timers = ConnectionTimers(keepalive: .milliseconds(100), idle: .milliseconds(600))
+        } _: { server in
+            let connection = try await server.connect()
+            let transport = try await connection.upgrade(to: .backup, query: "", headers: [])
+            #expect(try await text(try await transport.send(call("/count"))) == "0")
+            let start = ContinuousClock.now
+            #expect(await server.session.ended() != nil)
+            #expect(ContinuousClock.now - start > .milliseconds(400))
+            await transport.close()
+        }
+    }
+
     @Test("ends where the client gives no sign of life")
     func silence() async throws {
         try await withServer {

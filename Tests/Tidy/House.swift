@@ -7,7 +7,8 @@ enum House {
 
     /// Paths below the root of all Swift files in `folder`.
     static func swiftFiles(in folder: String) -> [String] {
-        let names = FileManager.default.enumerator(atPath: root.appending(path: folder).path)?
+        let names =
+            FileManager.default.enumerator(atPath: root.appending(path: folder).path)?
             .compactMap { $0 as? String } ?? []
         return names.filter { $0.hasSuffix(".swift") }.map { "\(folder)/\($0)" }.sorted()
     }

@@ -19,7 +19,9 @@ private let homes: [String: [String]] = [
     "Hummingbird": ["Sources/Surfaces", "Sources/Programs"],
     "ArgumentParser": ["Sources/Surfaces/Commands", "Sources/Programs"],
     "Foundation": ["Sources/Storage", "Sources/Services", "Sources/Surfaces", "Sources/Programs"],
-    "BlobEncryption": ["Sources/Foundations/BlobEncryption", "Sources/Services/BackupClient", "Sources/Surfaces/Commands"],
+    "BlobEncryption": [
+        "Sources/Foundations/BlobEncryption", "Sources/Services/BackupClient", "Sources/Surfaces/Commands",
+    ],
 ]
 
 @Suite("The house")

@@ -74,7 +74,9 @@ struct ServerAssembly {
 
         let group = ServiceGroup(
             configuration: .init(
-                services: [.init(service: listener), .init(service: CertificateReload(listener: listener, logger: logger))],
+                services: [
+                    .init(service: listener), .init(service: CertificateReload(listener: listener, logger: logger)),
+                ],
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         defer { try? access.withdrawLocalAdmin() }
         try await group.run()

@@ -34,7 +34,8 @@ struct StateCommand: ParsableCommand {
             commandName: "import", abstract: "Replaces the state by that of a file. The server must not run.")
 
         @Argument(help: ArgumentHelp("A file of state export.", valueName: "file")) var file: String
-        @Option(help: ArgumentHelp("The server's state folder; made if missing.", valueName: "folder")) var state: String
+        @Option(help: ArgumentHelp("The server's state folder; made if missing.", valueName: "folder")) var state:
+            String
 
         func run() throws {
             if let process = StateTransfer.runningServer(state) {

@@ -48,9 +48,11 @@ struct SecretSourceTests {
         #expect(try value(["CREDENTIALS_DIRECTORY": folder.path]) == "credential")
     }
 
-    @Test("that a named place does not give is an error", arguments: [
-        ["PBS_PASSWORD_FD": "x"], ["PBS_PASSWORD_FILE": "/nowhere/at/all"], ["PBS_PASSWORD_CMD": "exit 3"],
-    ])
+    @Test(
+        "that a named place does not give is an error",
+        arguments: [
+            ["PBS_PASSWORD_FD": "x"], ["PBS_PASSWORD_FILE": "/nowhere/at/all"], ["PBS_PASSWORD_CMD": "exit 3"],
+        ])
     func missing(_ variables: [String: String]) {
         #expect(throws: BackupFailure.self) { try value(variables) }
     }
@@ -97,18 +99,24 @@ struct ClientFilesTests {
 
 @Suite("A backup source")
 struct BackupSourceTests {
-    @Test("is read with its type", arguments: [
-        ("root.pxar:/etc", "root.pxar.didx"), ("disk.img:/dev/sdb", "disk.img.fidx"), ("app.conf:/etc/app.conf", "app.conf.blob"),
-        ("run.log:a:b", "run.log.blob"), ("pipe.img:-", "pipe.img.fidx"),
-    ])
+    @Test(
+        "is read with its type",
+        arguments: [
+            ("root.pxar:/etc", "root.pxar.didx"), ("disk.img:/dev/sdb", "disk.img.fidx"),
+            ("app.conf:/etc/app.conf", "app.conf.blob"),
+            ("run.log:a:b", "run.log.blob"), ("pipe.img:-", "pipe.img.fidx"),
+        ])
     func reads(_ text: String, _ archive: String) throws {
         #expect(try BackupSource(parsing: text).archive.name == archive)
     }
 
-    @Test("is refused without name, type or path", arguments: [
-        "", "root.pxar", "root.pxar:", "root:/etc", ".pxar:/etc", "a.b.pxar:/etc", "root.zip:/etc", "ro ot.pxar:/etc",
-        "ä.pxar:/etc",
-    ])
+    @Test(
+        "is refused without name, type or path",
+        arguments: [
+            "", "root.pxar", "root.pxar:", "root:/etc", ".pxar:/etc", "a.b.pxar:/etc", "root.zip:/etc",
+            "ro ot.pxar:/etc",
+            "ä.pxar:/etc",
+        ])
     func refuses(_ text: String) {
         #expect(throws: BackupFailure.self) { try BackupSource(parsing: text) }
     }

@@ -21,7 +21,9 @@ struct RepositoryTests {
         Case(text: "u@pbs!tok@h:store", user: "u@pbs!tok", host: "h", port: 8007, store: "store"),
         Case(text: "[ff80::51]:1234:store", user: "root@pam", host: "ff80::51", port: 1234, store: "store"),
         Case(text: "u@pbs@[::1]:store", user: "u@pbs", host: "::1", port: 8007, store: "store"),
-        Case(text: "a@b@pbs@192.0.2.7:9:my_store-1.x", user: "a@b@pbs", host: "192.0.2.7", port: 9, store: "my_store-1.x"),
+        Case(
+            text: "a@b@pbs@192.0.2.7:9:my_store-1.x", user: "a@b@pbs", host: "192.0.2.7", port: 9, store: "my_store-1.x"
+        ),
     ]
 
     @Test("is read in each of its forms", arguments: good)
@@ -33,10 +35,13 @@ struct RepositoryTests {
         #expect(repository.datastore == example.store)
     }
 
-    @Test("is refused where a part is wrong", arguments: [
-        "", "ab", ".store", "h:", ":store", "h:99999:store", "h:x:store", "u@pbs@store", "ff80::51:store", "[::1:store",
-        "[::1]store", "h/x:store", "@h:store", "a:b:c:store", "h:st/ore",
-    ])
+    @Test(
+        "is refused where a part is wrong",
+        arguments: [
+            "", "ab", ".store", "h:", ":store", "h:99999:store", "h:x:store", "u@pbs@store", "ff80::51:store",
+            "[::1:store",
+            "[::1]store", "h/x:store", "@h:store", "a:b:c:store", "h:st/ore",
+        ])
     func refuses(_ text: String) {
         let failure = #expect(throws: BackupFailure.self) { try Repository(parsing: text) }
         #expect(failure?.kind == .invalidInput)

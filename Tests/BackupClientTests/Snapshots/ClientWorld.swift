@@ -79,7 +79,8 @@ final class ClientWorld: Sendable {
         let transport = try await openBackup(snapshot)
         let notes = Mutex<[String]>([])
         let upload = SnapshotUpload(
-            snapshot, transport: transport, protection: protection, warn: { note in notes.withLock { $0.append(note) } })
+            snapshot, transport: transport, protection: protection, warn: { note in notes.withLock { $0.append(note) } }
+        )
         try await upload.loadPrevious()
         let job = BackupJob(sources: sources, chunker: try #require(Chunker(averageSize: averageSize)))
         do {

@@ -21,11 +21,14 @@ struct SnapshotTests {
         for folder in ["a/b/c", "empty", "ünï"] {
             try FileManager.default.createDirectory(at: root.appending(path: folder), withIntermediateDirectories: true)
         }
-        for (file, count) in [("a/one", 1), ("a/b/page", 4096), ("a/b/c/big", 1_500_000), ("zero", 0), ("ünï/x", 70_000)] {
+        for (file, count) in [
+            ("a/one", 1), ("a/b/page", 4096), ("a/b/c/big", 1_500_000), ("zero", 0), ("ünï/x", 70_000),
+        ] {
             try Data(SystemRandom.bytes(count)).write(to: root.appending(path: file))
         }
         try Data(GeneratedData.lines("text", 100_000)).write(to: root.appending(path: "text"))
-        try FileManager.default.createSymbolicLink(atPath: root.appending(path: "link").path, withDestinationPath: "a/one")
+        try FileManager.default.createSymbolicLink(
+            atPath: root.appending(path: "link").path, withDestinationPath: "a/one")
         try FileManager.default.linkItem(at: root.appending(path: "a/one"), to: root.appending(path: "hard"))
         return root.path
     }
@@ -57,7 +60,8 @@ struct SnapshotTests {
     @Test("of folder, image and file comes back as it was")
     func roundTrip() async throws {
         let tree = try makeTree("tree")
-        let image = try SystemRandom.bytes(5_000_000) + [UInt8](repeating: 0, count: 9_000_000) + SystemRandom.bytes(777)
+        let image =
+            try SystemRandom.bytes(5_000_000) + [UInt8](repeating: 0, count: 9_000_000) + SystemRandom.bytes(777)
         try Data(image).write(to: world.folder.appending(path: "disk"))
         try Data("key = value\n".utf8).write(to: world.folder.appending(path: "app"))
         let result = try await world.backup(
@@ -69,7 +73,8 @@ struct SnapshotTests {
 
         try await world.restore(day: 1) { download in
             _ = try await download.restoreTree(
-                try download.file(named: "root.pxar"), into: world.path("back"), options: TreeExtractOptions(), warn: { _ in })
+                try download.file(named: "root.pxar"), into: world.path("back"), options: TreeExtractOptions(),
+                warn: { _ in })
             try await download.writeImage(
                 try download.file(named: "disk.img"), to: try ImageTarget(world.path("disk2")))
             #expect(try await download.blob(try download.file(named: "app.conf")) == Array("key = value\n".utf8))
@@ -133,7 +138,8 @@ struct SnapshotTests {
 
         try await world.restore(day: 2, key: key) { download in
             _ = try await download.restoreTree(
-                try download.file(named: "root.pxar"), into: world.path("back"), options: TreeExtractOptions(), warn: { _ in })
+                try download.file(named: "root.pxar"), into: world.path("back"), options: TreeExtractOptions(),
+                warn: { _ in })
         }
         #expect(try listing(world.path("back")) == listing(tree))
 
@@ -184,7 +190,9 @@ struct SnapshotTests {
         try await world.backup(try sources("root.pxar:\(tree)"), day: 1, protection: protection)
         let count = Mutex(0)
         try await world.restore(day: 1, key: key) { download in
-            try await download.stream(try download.file(named: "root.pxar")) { bytes in count.withLock { $0 += bytes.count } }
+            try await download.stream(try download.file(named: "root.pxar")) { bytes in
+                count.withLock { $0 += bytes.count }
+            }
             #expect(count.withLock { $0 } == Int(try download.file(named: "root.pxar").size))
         }
     }
@@ -203,14 +211,17 @@ struct SnapshotTests {
             if day == 2 { #expect(result.statistics.sentBytes == 0) }
         }
         try await world.restore(day: 2) { download in
-            try await download.writeImage(try download.file(named: "pipe.img"), to: try ImageTarget(world.path("output")))
+            try await download.writeImage(
+                try download.file(named: "pipe.img"), to: try ImageTarget(world.path("output")))
         }
         #expect(try read(world.path("output")) == content)
     }
 
-    @Test("whose connection breaks is not there, and says what broke", arguments: [
-        "/dynamic_index", "/dynamic_chunk", "/dynamic_close", "/fixed_chunk", "/blob", "/finish",
-    ])
+    @Test(
+        "whose connection breaks is not there, and says what broke",
+        arguments: [
+            "/dynamic_index", "/dynamic_chunk", "/dynamic_close", "/fixed_chunk", "/blob", "/finish",
+        ])
     func broken(at path: String) async throws {
         let tree = try makeTree("tree")
         try Data(SystemRandom.bytes(9 << 20)).write(to: world.folder.appending(path: "disk"))

@@ -127,7 +127,9 @@ private struct JSONParser {
         while true {
             skipBlanks()
             let start = offset
-            guard try next() == UInt8(ascii: "\"") else { throw .invalid("member name expected in JSON", offset: start) }
+            guard try next() == UInt8(ascii: "\"") else {
+                throw .invalid("member name expected in JSON", offset: start)
+            }
             let name = try string()
             guard names.insert(name).inserted else {
                 throw .invalid("duplicate member '\(name)' in JSON", offset: start)

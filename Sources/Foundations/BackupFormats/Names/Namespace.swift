@@ -31,7 +31,8 @@ package struct Namespace: Hashable, Sendable {
         if text.isEmpty {
             self = .root
         } else {
-            try self.init(components: String(text).split(separator: "/", omittingEmptySubsequences: false).map { String($0) })
+            try self.init(
+                components: String(text).split(separator: "/", omittingEmptySubsequences: false).map { String($0) })
         }
     }
 

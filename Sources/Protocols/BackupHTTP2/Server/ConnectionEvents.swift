@@ -23,7 +23,7 @@ package struct ConnectionTimers: Sendable {
     /// Silence after which the peer is asked for a sign of life by PING; as much again without one ends the connection.
     /// nil asks never.
     package var keepalive: Duration?
-    /// Silence after which a connection ends that is not asked, or that has neither a session nor a request.
+    /// Time without a call after which a connection, and with it its session, ends.
     package var idle: Duration
 
     package init(keepalive: Duration? = .seconds(120), idle: Duration = .seconds(15 * 60)) {

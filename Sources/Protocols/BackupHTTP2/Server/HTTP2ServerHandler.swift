@@ -24,6 +24,8 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     var streams: [HTTP2StreamID: ServerStream] = [:]
     private var lastStreamID = HTTP2StreamID.rootStream
     private var lastSign = NIODeadline.now()
+    /// When something of a call last came or went; an answered PING is a sign of life, but no work.
+    private var lastWork = NIODeadline.now()
     private var asksForSign = false
     private var timer: RepeatedTask?
     private var closeReason: String?
@@ -107,8 +109,12 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         noteSign()
         guard closeReason == nil else { return }
         switch frame.payload {
-        case .headers(let headers): headersArrived(headers, on: frame.streamID, context: context)
-        case .data(let data): dataArrived(data, on: frame.streamID, context: context)
+        case .headers(let headers):
+            lastWork = .now()
+            headersArrived(headers, on: frame.streamID, context: context)
+        case .data(let data):
+            lastWork = .now()
+            dataArrived(data, on: frame.streamID, context: context)
         case .goAway: quiesce(context: context, sendsGoAway: false)
         default: break
         }
@@ -302,13 +308,14 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
 
     private func tick(context: ChannelHandlerContext) {
         guard !hasEnded else { return }
+        if !streams.isEmpty { lastWork = .now() }
         if gate.isClosed { return noteSign() }
-        let silence = NIODeadline.now() - lastSign
-        let isIdle = streams.isEmpty && !receiver.holdsSession
-        if silence >= TimeAmount(timers.idle), isIdle || timers.keepalive == nil {
+        if NIODeadline.now() - lastWork >= TimeAmount(timers.idle) {
             return close(.noError, reason: "the client has been idle for too long", context: context)
         }
-        guard let keepalive = timers.keepalive, !isIdle else { return }
+        let isAwaited = !streams.isEmpty || receiver.holdsSession
+        guard let keepalive = timers.keepalive, isAwaited else { return }
+        let silence = NIODeadline.now() - lastSign
         if silence >= TimeAmount(keepalive * 2) {
             close(.noError, reason: "connection error: the client gives no sign of life", context: context)
         } else if silence >= TimeAmount(keepalive), !asksForSign {

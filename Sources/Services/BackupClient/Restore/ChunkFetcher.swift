@@ -112,7 +112,8 @@ struct ChunkFetcher: Sendable {
                 $0.chunks += 1
                 $0.bytes += Int64(byteCount)
             }
-        } done: { (_: Void) in }
+        } done: { (_: Void) in
+        }
     }
 
     /// Runs `work` for the chunks from `first`, as many at once as the window allows, and `done` with the results in

@@ -110,7 +110,9 @@ package final class SnapshotDownload: Sendable {
     package func stream(_ file: Manifest.File, consume: @escaping @Sendable ([UInt8]) throws -> Void) async throws {
         if file.name.kind == .blob {
             let content = try await blob(file)
-            counter.update { $0.totalBytes += Int64(content.count); $0.bytes += Int64(content.count) }
+            counter.update {
+                $0.totalBytes += Int64(content.count); $0.bytes += Int64(content.count)
+            }
             return try await workers.run { try consume(content) }
         }
         let list = try await chunks(of: file)

@@ -32,7 +32,9 @@ package struct Repository: Hashable, Sendable {
         var rest = Substring(text)
         var authID: AuthID?
         if let at = rest.lastIndex(of: "@") {
-            guard let parsed = AuthID(parsing: rest[..<at]) else { throw refuse("'\(rest[..<at])' is no user or token") }
+            guard let parsed = AuthID(parsing: rest[..<at]) else {
+                throw refuse("'\(rest[..<at])' is no user or token")
+            }
             authID = parsed
             rest = rest[rest.index(after: at)...]
         }

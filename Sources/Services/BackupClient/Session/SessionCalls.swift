@@ -21,10 +21,10 @@ package struct SessionCalls: Sendable {
     /// - Throws: ``BackupFailure`` whose summary says what was tried, with the server's text as cause.
     @discardableResult
     func call(
-        _ method: String, _ path: String, _ parameters: [(String, String)] = [], body: [UInt8] = [],
+        _ method: String, _ path: String, _ parameters: [(name: String, value: String)] = [], body: [UInt8] = [],
         contentType: String? = nil, trying what: @autoclosure () -> String
     ) async throws -> JSONValue {
-        let query = QueryText.encode(parameters)
+        let query = FormText.encode(parameters)
         let head = BackupRequestHead(method: method, path: path, query: query, contentType: contentType)
         let response = try await send(BackupRequest(head: head, body: body), trying: what())
         if let failure = await response.failure() {
@@ -44,9 +44,10 @@ package struct SessionCalls: Sendable {
 
     /// A call whose answer is a raw file or chunk.
     func fetch(
-        _ path: String, _ parameters: [(String, String)], limit: Int, trying what: @autoclosure () -> String
+        _ path: String, _ parameters: [(name: String, value: String)], limit: Int,
+        trying what: @autoclosure () -> String
     ) async throws -> [UInt8] {
-        let head = BackupRequestHead(method: "GET", path: path, query: QueryText.encode(parameters))
+        let head = BackupRequestHead(method: "GET", path: path, query: FormText.encode(parameters))
         let response = try await send(BackupRequest(head: head), trying: what())
         if let failure = await response.failure() {
             throw BackupFailure(failure.kind, what(), hints: failure.hints, cause: failure)
@@ -59,7 +60,8 @@ package struct SessionCalls: Sendable {
             return try await transport.send(request)
         } catch let failure as BackupFailure where failure.kind == .unavailable {
             throw BackupFailure(
-                .unavailable, what(), hints: ["Start the command again when the server can be reached."], cause: failure)
+                .unavailable, what(), hints: ["Start the command again when the server can be reached."], cause: failure
+            )
         }
     }
 }
@@ -73,7 +75,8 @@ extension SessionCalls {
     }
 
     func previousBackupTime() async throws -> Int64? {
-        try await call("GET", "/previous_backup_time", trying: "The time of the previous snapshot cannot be read").intValue
+        try await call("GET", "/previous_backup_time", trying: "The time of the previous snapshot cannot be read")
+            .intValue
     }
 
     /// A file of the previous snapshot. For an index, the server then knows its chunks.
@@ -117,7 +120,8 @@ extension SessionCalls {
         ]
         try await call(
             "PUT", "/\(kind.rawValue)_index", body: Array(body.compactText.utf8), contentType: "application/json",
-            trying: "\(entries.count) chunks from offset \(entries.first?.offset ?? 0) cannot be appended to \(archive)")
+            trying: "\(entries.count) chunks from offset \(entries.first?.offset ?? 0) cannot be appended to \(archive)"
+        )
     }
 
     func closeIndex(

@@ -30,7 +30,8 @@ package struct BackupSource: Sendable {
         func refuse(_ reason: String) -> BackupFailure {
             BackupFailure(
                 .invalidInput, "'\(text)' says not what to back up: \(reason)",
-                hints: ["Write name.type:path, with the type pxar (folder), img (image or device), conf or log (file)."])
+                hints: ["Write name.type:path, with the type pxar (folder), img (image or device), conf or log (file)."]
+            )
         }
         guard let colon = text.firstIndex(of: ":") else { throw refuse("there is no colon") }
         let path = String(text[text.index(after: colon)...])

@@ -31,7 +31,8 @@ package final class SnapshotUpload: Sendable {
         self.snapshot = snapshot
         self.protection = protection
         self.warn = warn
-        engine = UploadEngine(transport: transport, codec: ChunkCodec(key: protection.encryptionKey), isDryRun: isDryRun)
+        engine = UploadEngine(
+            transport: transport, codec: ChunkCodec(key: protection.encryptionKey), isDryRun: isDryRun)
     }
 
     // MARK: - The previous snapshot

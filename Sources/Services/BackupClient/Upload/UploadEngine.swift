@@ -114,7 +114,9 @@ package final class UploadEngine: Sendable {
             }
             return try await workers.run { [self] in
                 defer { if let buffer { buffers.giveBack(buffer) } }
-                if let buffer, !ZeroBytes.isZero(buffer.bytes) { return try encodeIfNew(buffer, digest: codec.digest(of: buffer.bytes)) }
+                if let buffer, !ZeroBytes.isZero(buffer.bytes) {
+                    return try encodeIfNew(buffer, digest: codec.digest(of: buffer.bytes))
+                }
                 return try encodeZeros(byteCount)
             }
         }

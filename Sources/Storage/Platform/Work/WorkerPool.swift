@@ -99,7 +99,8 @@ package final class WorkerPool: Sendable {
                 if state.first < state.waiting.count {
                     let job = state.waiting[state.first].take()
                     state.first += 1
-                    if state.first == state.waiting.count || state.first > 256 && state.first * 2 > state.waiting.count {
+                    if state.first == state.waiting.count || state.first > 256 && state.first * 2 > state.waiting.count
+                    {
                         state.waiting.removeFirst(state.first)
                         state.first = 0
                     }

@@ -22,21 +22,31 @@ struct BackupCommand: AsyncParsableCommand {
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var namespace: NamespaceOption
     @Option(help: "host, vm or ct.") var backupType: BackupType = .host
-    @Option(help: ArgumentHelp("The name of the group. By default the name of this host.", valueName: "id")) var backupId: String?
-    @Option(help: ArgumentHelp("The time of the snapshot in Unix seconds. By default now.", valueName: "seconds")) var backupTime: Int64?
-    @Option(help: ArgumentHelp("Leave out what matches the pattern; may be given again.", valueName: "pattern")) var exclude: [String] = []
-    @Option(help: ArgumentHelp("Enter the file system that is mounted there; may be given again.", valueName: "path")) var includeDev: [String] = []
+    @Option(help: ArgumentHelp("The name of the group. By default the name of this host.", valueName: "id"))
+    var backupId: String?
+    @Option(help: ArgumentHelp("The time of the snapshot in Unix seconds. By default now.", valueName: "seconds"))
+    var backupTime: Int64?
+    @Option(help: ArgumentHelp("Leave out what matches the pattern; may be given again.", valueName: "pattern"))
+    var exclude: [String] = []
+    @Option(help: ArgumentHelp("Enter the file system that is mounted there; may be given again.", valueName: "path"))
+    var includeDev: [String] = []
     @Flag(help: "Enter all mounted file systems.") var allFileSystems = false
     @Flag(help: "Leave out lost+found.") var skipLostAndFound = false
-    @Flag(name: .customLong("skip-e2big-xattr"), help: "Go on where a file has too many extended attributes to be read.") var skipBigXAttrs = false
-    @Option(help: ArgumentHelp("Stop above so many files and folders.", valueName: "count")) var entriesMax = TreeArchiveOptions.defaultEntriesMax
-    @Option(help: ArgumentHelp("Average size of a folder's chunks in KiB: a power of 2 from 64 to 4096.", valueName: "KiB")) var chunkSize = 4096
+    @Flag(
+        name: .customLong("skip-e2big-xattr"), help: "Go on where a file has too many extended attributes to be read.")
+    var skipBigXAttrs = false
+    @Option(help: ArgumentHelp("Stop above so many files and folders.", valueName: "count")) var entriesMax =
+        TreeArchiveOptions.defaultEntriesMax
+    @Option(
+        help: ArgumentHelp("Average size of a folder's chunks in KiB: a power of 2 from 64 to 4096.", valueName: "KiB"))
+    var chunkSize = 4096
     @OptionGroup var keys: KeyOptions
     @OptionGroup var master: MasterKeyOptions
     @OptionGroup var rates: RateOptions
     @Flag(help: "Only read and cut; send nothing.") var dryRun = false
     @Flag(help: "Let the server bypass its cache of an object store.") var noCache = false
-    @Option(help: ArgumentHelp("legacy; the other modes of the stock client are not there.", valueName: "mode")) var changeDetectionMode: String?
+    @Option(help: ArgumentHelp("legacy; the other modes of the stock client are not there.", valueName: "mode"))
+    var changeDetectionMode: String?
     @Flag(help: "Show errors and warnings only.") var quiet = false
 
     mutating func run() async throws {
@@ -69,7 +79,8 @@ struct BackupCommand: AsyncParsableCommand {
                 hints: ["Leave the option away: everything is read, and what the server has is not sent."])
         }
         let sources = try archives.map { try BackupSource(parsing: $0) }
-        for (place, source) in sources.enumerated() where sources[..<place].contains(where: { $0.archive == source.archive }) {
+        for (place, source) in sources.enumerated()
+        where sources[..<place].contains(where: { $0.archive == source.archive }) {
             throw BackupFailure(.invalidInput, "There are two archives named \(source.archive)")
         }
         if sources.count(where: { if case .stream = $0.content { true } else { false } }) > 1 {
@@ -80,7 +91,8 @@ struct BackupCommand: AsyncParsableCommand {
         }
         let id = backupId ?? Environment.current.hostName
         let time = backupTime ?? TimeSource.system.seconds
-        guard let group = BackupGroup(type: backupType, id: id), let snapshot = SnapshotName(group: group, time: time) else {
+        guard let group = BackupGroup(type: backupType, id: id), let snapshot = SnapshotName(group: group, time: time)
+        else {
             throw BackupFailure(
                 .invalidInput, "'\(id)' with the time \(time) is no name of a snapshot",
                 hints: ["An id has letters, digits, _ . and -; the time is 1 or later."])
@@ -171,7 +183,8 @@ private struct BackupPlan: Sendable {
         let seconds = max(Double(TimeSource.system.nanoseconds() - begin) / 1e9, 0.001)
         let sent = now.sentBytes - before.sentBytes
         let encoded = now.encodedBytes - before.encodedBytes
-        return "\(archive): \(ByteSize.text(size)) in \(Clock.text(seconds)) (\(ByteSize.text(Int64(Double(size) / seconds)))/s), "
+        return
+            "\(archive): \(ByteSize.text(size)) in \(Clock.text(seconds)) (\(ByteSize.text(Int64(Double(size) / seconds)))/s), "
             + "new \(ByteSize.text(sent)), as \(ByteSize.text(encoded))"
     }
 }

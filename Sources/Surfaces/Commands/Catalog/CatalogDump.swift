@@ -15,7 +15,8 @@ struct CatalogDump: AsyncParsableCommand {
     /// Catalogs above this are refused; they are read into memory.
     private static let byteLimit = 1 << 30
 
-    @Argument(help: ArgumentHelp("type/id/time, or type/id for the newest.", valueName: "snapshot")) var snapshot: String
+    @Argument(help: ArgumentHelp("type/id/time, or type/id for the newest.", valueName: "snapshot")) var snapshot:
+        String
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var namespace: NamespaceOption
     @OptionGroup var keys: KeyOptions
@@ -61,7 +62,8 @@ private struct CatalogPrinter {
 
     mutating func dump() throws {
         // Folders that are to be shown still, the next one last: a stack, since nesting can be deep.
-        var stack: [(entry: CatalogEntry, path: [UInt8])] = try children(of: reader.rootPosition, path: [UInt8(ascii: ".")])
+        var stack: [(entry: CatalogEntry, path: [UInt8])] = try children(
+            of: reader.rootPosition, path: [UInt8(ascii: ".")])
         while let (entry, path) = stack.popLast() {
             append(entry, path)
             if case .directory(let position) = entry.kind { stack += try children(of: position, path: path) }

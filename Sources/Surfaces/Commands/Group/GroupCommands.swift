@@ -37,7 +37,8 @@ struct GroupList: AsyncParsableCommand {
             sorted,
             columns: [
                 Column("group") { Self.name($0) }, .time("last backup", member: "last-backup"),
-                Column("count", member: "backup-count"), Column("owner", member: "owner"), Column("files", member: "files"),
+                Column("count", member: "backup-count"), Column("owner", member: "owner"),
+                Column("files", member: "files"),
                 Column("comment", member: "comment"),
             ])
     }
@@ -63,10 +64,12 @@ struct GroupForget: AsyncParsableCommand {
         let (isSure, output) = (isSure, output)
         try await repository.withServer { server, repository in
             let snapshots = try await server.call(
-                "GET", datastorePath(repository, "snapshots"), parameters, trying: "The snapshots of \(name) cannot be listed")
+                "GET", datastorePath(repository, "snapshots"), parameters,
+                trying: "The snapshots of \(name) cannot be listed")
             let count = snapshots.arrayValue?.count ?? 0
             guard isSure || Self.isConfirmed("Remove \(name) with its \(count) snapshots? (y/N) ") else {
-                throw BackupFailure(.cancelled, "\(name) stays as it is", hints: ["Add --yes where there is no terminal."])
+                throw BackupFailure(
+                    .cancelled, "\(name) stays as it is", hints: ["Add --yes where there is no terminal."])
             }
             let result = try await server.call(
                 "DELETE", datastorePath(repository, "groups"), parameters, trying: "\(name) cannot be removed")
@@ -81,7 +84,8 @@ struct GroupForget: AsyncParsableCommand {
 }
 
 struct ChangeOwnerCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "change-owner", abstract: "Gives a group to another user or token.")
+    static let configuration = CommandConfiguration(
+        commandName: "change-owner", abstract: "Gives a group to another user or token.")
 
     @Argument(help: ArgumentHelp("A group as type/id.", valueName: "group")) var group: String
     @Argument(help: ArgumentHelp("user@realm or user@realm!token.", valueName: "new-owner")) var newOwner: String

@@ -23,7 +23,8 @@ struct PruneCommand: AsyncParsableCommand {
         let name = try Names.group(group)
         var parameters = try name.parameters.merging(namespace.parameters())
         let rules = [
-            ("keep-last", keepLast), ("keep-hourly", keepHourly), ("keep-daily", keepDaily), ("keep-weekly", keepWeekly),
+            ("keep-last", keepLast), ("keep-hourly", keepHourly), ("keep-daily", keepDaily),
+            ("keep-weekly", keepWeekly),
             ("keep-monthly", keepMonthly), ("keep-yearly", keepYearly),
         ]
         for (rule, count) in rules {

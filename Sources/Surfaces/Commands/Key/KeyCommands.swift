@@ -40,7 +40,9 @@ enum KeyFiles {
     }
 
     static func read(_ path: String) throws -> KeyFile {
-        do { return try KeyFile(parsing: try FileSystem.read(path, limit: KeyFile.maxByteCount)) } catch let error as SystemError {
+        do { return try KeyFile(parsing: try FileSystem.read(path, limit: KeyFile.maxByteCount)) } catch let error
+            as SystemError
+        {
             throw error.failure("The key file \(path) cannot be read")
         } catch {
             throw BackupFailure(.invalidInput, "\(path) is no key file", cause: error)
@@ -69,8 +71,10 @@ struct KeyCreate: AsyncParsableCommand {
         commandName: "create", abstract: "Makes a new encryption key.",
         discussion: "Keep a copy elsewhere: what was encrypted with a lost key cannot be read by anybody.")
 
-    @Argument(help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path")) var path: String?
-    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName = .scrypt
+    @Argument(help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path")) var path:
+        String?
+    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName =
+        .scrypt
     @Option(help: "A reminder of the passphrase, kept in the open.") var hint: String?
 
     mutating func run() async throws {
@@ -88,7 +92,8 @@ struct KeyShow: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Shows what is known about a key without its passphrase.")
 
-    @Argument(help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path")) var path: String?
+    @Argument(help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path")) var path:
+        String?
     @OptionGroup var output: OutputOptions
 
     mutating func run() async throws {
@@ -108,7 +113,8 @@ struct KeyShow: AsyncParsableCommand {
         members["hint"] = file.hint.map { .string($0) }
         output.write(.object(members)) { value in
             Table.render(
-                ["name", "value"], (value.objectValue?.members ?? []).map { member in
+                ["name", "value"],
+                (value.objectValue?.members ?? []).map { member in
                     [member.name, member.value.intValue.map { BackupTime.text($0) } ?? member.value.stringValue ?? ""]
                 })
         }
@@ -130,8 +136,10 @@ struct KeyChangePassphrase: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "change-passphrase", abstract: "Protects a key by another passphrase.")
 
-    @Argument(help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path")) var path: String?
-    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName = .scrypt
+    @Argument(help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path")) var path:
+        String?
+    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName =
+        .scrypt
     @Option(help: "A reminder of the passphrase, kept in the open.") var hint: String?
 
     mutating func run() async throws {

@@ -8,13 +8,17 @@ extension CryptMode: ExpressibleByArgument {}
 
 /// Which key, and what it is used for.
 struct KeyOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The key file. By default encryption-key.json of the user's configuration, if there is one.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "The key file. By default encryption-key.json of the user's configuration, if there is one.",
+            valueName: "file"))
     var keyfile: String?
 
     @Option(help: ArgumentHelp("Read the key file from this open descriptor.", valueName: "descriptor"))
     var keyfd: Int32?
 
-    @Option(help: ArgumentHelp("none, encrypt or sign-only. By default encrypt where there is a key.", valueName: "mode"))
+    @Option(
+        help: ArgumentHelp("none, encrypt or sign-only. By default encrypt where there is a key.", valueName: "mode"))
     var cryptMode: CryptMode?
 
     /// The key file that is to be used; nil where there is none.
@@ -26,9 +30,12 @@ struct KeyOptions: ParsableArguments {
     }
 
     private func bytes(_ environment: Environment) throws -> ([UInt8], String)? {
-        if keyfile != nil, keyfd != nil { throw BackupFailure(.invalidInput, "--keyfile and --keyfd exclude each other") }
+        if keyfile != nil, keyfd != nil {
+            throw BackupFailure(.invalidInput, "--keyfile and --keyfd exclude each other")
+        }
         if let keyfd {
-            do { return (try StandardStreams.readAll(keyfd, limit: KeyFile.maxByteCount), "descriptor \(keyfd)") } catch {
+            do { return (try StandardStreams.readAll(keyfd, limit: KeyFile.maxByteCount), "descriptor \(keyfd)") } catch
+            {
                 throw error.failure("The key cannot be read from descriptor \(keyfd)")
             }
         }
@@ -72,7 +79,10 @@ struct KeyOptions: ParsableArguments {
 
 /// The public master key that a backup's key is sealed for.
 struct MasterKeyOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The public master key. By default master-public.pem of the user's configuration, if there is one.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "The public master key. By default master-public.pem of the user's configuration, if there is one.",
+            valueName: "file"))
     var masterPubkeyFile: String?
 
     @Option(help: ArgumentHelp("Read the public master key from this open descriptor.", valueName: "descriptor"))

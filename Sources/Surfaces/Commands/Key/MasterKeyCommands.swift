@@ -15,7 +15,8 @@ struct KeyCreateMasterKey: AsyncParsableCommand {
     mutating func run() async throws {
         let names = (public: "master-public.pem", private: "master-private.pem")
         for name in [names.public, names.private] where (try? FileSystem.exists(name)) == true {
-            throw BackupFailure(.conflict, "\(name) exists already", hints: ["Move it away, or work in another folder."])
+            throw BackupFailure(
+                .conflict, "\(name) exists already", hints: ["Move it away, or work in another folder."])
         }
         let passphrase = try Passphrase.new(for: "the master key", from: .masterPassword)
         Output.note("Making a key of 4096 bits …")
@@ -56,10 +57,14 @@ struct KeyImportWithMasterKey: AsyncParsableCommand {
         commandName: "import-with-master-key", abstract: "Recovers a backup's key with the master key.",
         discussion: "Restore rsa-encrypted.key of the snapshot first; it needs no key.")
 
-    @Argument(help: ArgumentHelp("The private half of the master key, a PEM file.", valueName: "master-keyfile")) var masterKeyfile: String
-    @Argument(help: ArgumentHelp("The restored rsa-encrypted.key.", valueName: "encrypted-keyfile")) var encryptedKeyfile: String
-    @Argument(help: ArgumentHelp("The key file to write. By default the one that backups use.", valueName: "path")) var path: String?
-    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName = .scrypt
+    @Argument(help: ArgumentHelp("The private half of the master key, a PEM file.", valueName: "master-keyfile"))
+    var masterKeyfile: String
+    @Argument(help: ArgumentHelp("The restored rsa-encrypted.key.", valueName: "encrypted-keyfile"))
+    var encryptedKeyfile: String
+    @Argument(help: ArgumentHelp("The key file to write. By default the one that backups use.", valueName: "path"))
+    var path: String?
+    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName =
+        .scrypt
     @Option(help: "A reminder of the passphrase, kept in the open.") var hint: String?
 
     mutating func run() async throws {

@@ -50,7 +50,8 @@ struct StatusCommand: AsyncParsableCommand {
 
 struct VersionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "version", abstract: "Shows the version of this program and, where a repository is named, of its server.")
+        commandName: "version",
+        abstract: "Shows the version of this program and, where a repository is named, of its server.")
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
 

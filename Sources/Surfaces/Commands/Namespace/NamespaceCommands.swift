@@ -10,7 +10,8 @@ struct NamespaceCommand: AsyncParsableCommand {
 struct NamespaceList: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "list", abstract: "Lists namespaces.")
 
-    @Argument(help: ArgumentHelp("Where to begin. By default at the root.", valueName: "namespace")) var namespace: String?
+    @Argument(help: ArgumentHelp("Where to begin. By default at the root.", valueName: "namespace")) var namespace:
+        String?
     @Option(help: "Levels below the first, 0 to 7.") var maxDepth: Int?
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
@@ -34,7 +35,8 @@ struct NamespaceList: AsyncParsableCommand {
 struct NamespaceCreate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "create", abstract: "Makes a namespace.")
 
-    @Argument(help: ArgumentHelp("The namespace, as a/b/c; the ones above it must exist.", valueName: "namespace")) var namespace: String
+    @Argument(help: ArgumentHelp("The namespace, as a/b/c; the ones above it must exist.", valueName: "namespace"))
+    var namespace: String
     @OptionGroup var repository: RepositoryOptions
 
     mutating func run() async throws {

@@ -14,7 +14,8 @@ struct ACLUpdate: AsyncParsableCommand {
         commandName: "update", abstract: "Gives a role on a path to a user or token, or takes it away.")
 
     @Argument(help: ArgumentHelp("For example /datastore/NAME.", valueName: "path")) var path: String
-    @Argument(help: ArgumentHelp("For example DatastoreBackup, DatastoreAdmin, Admin, Audit.", valueName: "role")) var role: String
+    @Argument(help: ArgumentHelp("For example DatastoreBackup, DatastoreAdmin, Admin, Audit.", valueName: "role"))
+    var role: String
     @Option(help: ArgumentHelp("user@realm or user@realm!token.", valueName: "id")) var authId: String
     @Option(help: "Whether the role holds below the path as well: true or false.") var propagate: Bool?
     @Flag(help: "Take the role away.") var delete = false

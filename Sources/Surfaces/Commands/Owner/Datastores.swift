@@ -1,6 +1,7 @@
 import ArgumentParser
 import BackupClient
 import BackupFormats
+import BackupProtocol
 import Platform
 
 struct DatastoreCommand: AsyncParsableCommand {
@@ -10,7 +11,8 @@ struct DatastoreCommand: AsyncParsableCommand {
 }
 
 struct DatastoreCreate: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "create", abstract: "Makes a datastore, or adds one that exists.")
+    static let configuration = CommandConfiguration(
+        commandName: "create", abstract: "Makes a datastore, or adds one that exists.")
 
     @Argument(help: ArgumentHelp("Its name, 3 to 32 characters.", valueName: "name")) var name: String
     @Argument(help: ArgumentHelp("Its folder.", valueName: "path")) var path: String
@@ -33,7 +35,9 @@ struct DatastoreCreate: AsyncParsableCommand {
     /// The server runs elsewhere: it needs the whole path.
     private func absolute(_ path: String) throws -> String {
         if path.hasPrefix("/") { return path }
-        do { return "\(try FileSystem.realPath("."))/\(path)" } catch { throw error.failure("The current folder has no path") }
+        do { return "\(try FileSystem.realPath("."))/\(path)" } catch {
+            throw error.failure("The current folder has no path")
+        }
     }
 }
 
@@ -48,7 +52,9 @@ struct DatastoreList: AsyncParsableCommand {
         }
         output.write(
             list.arrayValue ?? [],
-            columns: [Column("name", member: "name"), Column("path", member: "path"), Column("comment", member: "comment")])
+            columns: [
+                Column("name", member: "name"), Column("path", member: "path"), Column("comment", member: "comment"),
+            ])
     }
 }
 
@@ -64,7 +70,7 @@ struct DatastoreRemove: AsyncParsableCommand {
         var parameters: JSONObject = [:]
         if destroyData { parameters["destroy-data"] = true }
         let failure = "The datastore \(name) cannot be removed"
-        let path = "/config/datastore/\(QueryText.escape(name))"
+        let path = "/config/datastore/\(FormText.encode(name))"
         try await owner.withServer { [parameters] server in
             let task = try await server.call("DELETE", path, parameters, trying: failure)
             if let upid = task.stringValue { try await TaskLog.wait(for: upid, on: server, trying: failure) }

@@ -6,10 +6,13 @@ import Platform
 /// How an owner's command reaches the server: by the state folder of the one on this machine, or, without it, as any
 /// administrator over the network.
 struct OwnerOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The state folder of the server on this machine; acts as its owner.", valueName: "folder"))
+    @Option(
+        help: ArgumentHelp("The state folder of the server on this machine; acts as its owner.", valueName: "folder"))
     var state: String?
 
-    @Option(help: ArgumentHelp("Another server, as for backups; its datastore does not matter here.", valueName: "repository"))
+    @Option(
+        help: ArgumentHelp(
+            "Another server, as for backups; its datastore does not matter here.", valueName: "repository"))
     var repository: String?
 
     @discardableResult

@@ -1,6 +1,7 @@
 import ArgumentParser
 import BackupClient
 import BackupFormats
+import BackupProtocol
 import Platform
 
 struct UserCommand: AsyncParsableCommand {
@@ -13,7 +14,7 @@ struct UserCommand: AsyncParsableCommand {
 
 /// The path of a user's calls.
 private func userPath(_ user: String, _ rest: String = "") -> String {
-    "/access/users/\(QueryText.escape(user))" + rest
+    "/access/users/\(FormText.encode(user))" + rest
 }
 
 struct UserCreate: AsyncParsableCommand {
@@ -23,7 +24,8 @@ struct UserCreate: AsyncParsableCommand {
     @Option(help: "The password, 8 to 64 characters. By default it is asked for.") var password: String?
     @Option(help: "A remark.") var comment: String?
     @Option(help: "The mail address.") var email: String?
-    @Option(help: ArgumentHelp("When the user expires, in Unix seconds; 0 for never.", valueName: "seconds")) var expire: Int64?
+    @Option(help: ArgumentHelp("When the user expires, in Unix seconds; 0 for never.", valueName: "seconds"))
+    var expire: Int64?
     @OptionGroup var owner: OwnerOptions
 
     mutating func run() async throws {
@@ -59,8 +61,10 @@ struct UserList: AsyncParsableCommand {
         output.write(
             list.arrayValue ?? [],
             columns: [
-                Column("userid", member: "userid"), Column("enabled") { $0["enable"]?.boolValue == false ? "no" : "yes" },
-                .time("expires", member: "expire"), Column("email", member: "email"), Column("comment", member: "comment"),
+                Column("userid", member: "userid"),
+                Column("enabled") { $0["enable"]?.boolValue == false ? "no" : "yes" },
+                .time("expires", member: "expire"), Column("email", member: "email"),
+                Column("comment", member: "comment"),
             ])
     }
 }
@@ -88,7 +92,8 @@ struct TokenGenerate: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("name@realm.", valueName: "userid")) var user: String
     @Argument(help: ArgumentHelp("The name of the token.", valueName: "token-name")) var name: String
     @Option(help: "A remark.") var comment: String?
-    @Option(help: ArgumentHelp("When it expires, in Unix seconds; 0 for never.", valueName: "seconds")) var expire: Int64?
+    @Option(help: ArgumentHelp("When it expires, in Unix seconds; 0 for never.", valueName: "seconds")) var expire:
+        Int64?
     @OptionGroup var owner: OwnerOptions
     @OptionGroup var output: OutputOptions
 
@@ -99,7 +104,7 @@ struct TokenGenerate: AsyncParsableCommand {
         let (user, name) = (user, name)
         let token = try await owner.withServer { [parameters] in
             try await $0.call(
-                "POST", userPath(user, "/token/\(QueryText.escape(name))"), parameters,
+                "POST", userPath(user, "/token/\(FormText.encode(name))"), parameters,
                 trying: "The token \(user)!\(name) cannot be made")
         }
         output.write(token) { "\($0["tokenid"]?.stringValue ?? "") \($0["value"]?.stringValue ?? "")" }
@@ -107,7 +112,8 @@ struct TokenGenerate: AsyncParsableCommand {
 }
 
 struct TokenList: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list-tokens", abstract: "Lists the API tokens of a user.")
+    static let configuration = CommandConfiguration(
+        commandName: "list-tokens", abstract: "Lists the API tokens of a user.")
 
     @Argument(help: ArgumentHelp("name@realm.", valueName: "userid")) var user: String
     @OptionGroup var owner: OwnerOptions
@@ -121,14 +127,16 @@ struct TokenList: AsyncParsableCommand {
         output.write(
             list.arrayValue ?? [],
             columns: [
-                Column("tokenid", member: "tokenid"), Column("enabled") { $0["enable"]?.boolValue == false ? "no" : "yes" },
+                Column("tokenid", member: "tokenid"),
+                Column("enabled") { $0["enable"]?.boolValue == false ? "no" : "yes" },
                 .time("expires", member: "expire"), Column("comment", member: "comment"),
             ])
     }
 }
 
 struct TokenDelete: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "delete-token", abstract: "Removes an API token with its rights.")
+    static let configuration = CommandConfiguration(
+        commandName: "delete-token", abstract: "Removes an API token with its rights.")
 
     @Argument(help: ArgumentHelp("name@realm.", valueName: "userid")) var user: String
     @Argument(help: ArgumentHelp("The name of the token.", valueName: "token-name")) var name: String
@@ -138,7 +146,7 @@ struct TokenDelete: AsyncParsableCommand {
         let (user, name) = (user, name)
         try await owner.withServer {
             try await $0.call(
-                "DELETE", userPath(user, "/token/\(QueryText.escape(name))"),
+                "DELETE", userPath(user, "/token/\(FormText.encode(name))"),
                 trying: "The token \(user)!\(name) cannot be removed")
         }
     }

@@ -15,12 +15,14 @@ struct RestoreCommand: AsyncParsableCommand {
             With a key, a manifest that is not signed by it is refused.
             """)
 
-    @Argument(help: ArgumentHelp("type/id/time, or type/id for the newest.", valueName: "snapshot")) var snapshot: String
+    @Argument(help: ArgumentHelp("type/id/time, or type/id for the newest.", valueName: "snapshot")) var snapshot:
+        String
     @Argument(help: ArgumentHelp("The archive.", valueName: "archive")) var archive: String
     @Argument(help: ArgumentHelp("Where to, or - for standard output.", valueName: "target")) var target: String
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var namespace: NamespaceOption
-    @Option(help: ArgumentHelp("Restore only what matches the pattern; may be given again.", valueName: "pattern")) var pattern: [String] = []
+    @Option(help: ArgumentHelp("Restore only what matches the pattern; may be given again.", valueName: "pattern"))
+    var pattern: [String] = []
     @Flag(help: "Restore into folders that exist.") var allowExistingDirs = false
     @Flag(help: "Replace files, symbolic links and hard links that exist.") var overwrite = false
     @Flag(help: "Replace files that exist.") var overwriteFiles = false
@@ -126,7 +128,8 @@ private struct RestorePlan: Sendable {
         let seconds = max(Double(TimeSource.system.nanoseconds() - begin) / 1e9, 0.001)
         let bytes = counter.current.bytes
         progress.note(
-            "\(archive): \(ByteSize.text(bytes)) in \(Clock.text(seconds)) (\(ByteSize.text(Int64(Double(bytes) / seconds)))/s)")
+            "\(archive): \(ByteSize.text(bytes)) in \(Clock.text(seconds)) (\(ByteSize.text(Int64(Double(bytes) / seconds)))/s)"
+        )
     }
 
     private func restore(_ download: SnapshotDownload) async throws {
@@ -155,7 +158,9 @@ private struct RestorePlan: Sendable {
     /// Small content into a file, or to standard output.
     private func write(_ content: [UInt8]) throws {
         do {
-            guard target != Self.standardOutput else { return try StandardStreams.write(StandardStreams.output, content) }
+            guard target != Self.standardOutput else {
+                return try StandardStreams.write(StandardStreams.output, content)
+            }
             guard try overwrites || !FileSystem.exists(target) else {
                 throw BackupFailure(
                     .conflict, "\(target) exists already", hints: ["Choose another target, or add --overwrite."])

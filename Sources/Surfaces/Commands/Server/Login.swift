@@ -96,8 +96,9 @@ enum Login {
             CertificateFingerprint(parsing: $0)
         }
         if let known {
-            do { return try await ServerConnection.connect(to: address, trust: .fingerprint(known), options: options) }
-            catch let failure as BackupFailure where failure.cause is UntrustedCertificate {}
+            do {
+                return try await ServerConnection.connect(to: address, trust: .fingerprint(known), options: options)
+            } catch let failure as BackupFailure where failure.cause is UntrustedCertificate {}
         }
         do {
             return try await ServerConnection.connect(to: address, trust: .system, options: options)
@@ -127,7 +128,8 @@ enum Login {
     }
 
     private static func isAccepted(_ fingerprint: CertificateFingerprint, of server: String) -> Bool {
-        StandardStreams.print("The certificate of \(server) has the fingerprint\n\(fingerprint)\n", to: StandardStreams.error)
+        StandardStreams.print(
+            "The certificate of \(server) has the fingerprint\n\(fingerprint)\n", to: StandardStreams.error)
         while true {
             guard let answer = Terminal.ask("Is it the right one? (y/n) ")?.lowercased() else { return false }
             if answer == "y" || answer == "yes" { return true }

@@ -54,7 +54,7 @@ package final class RemoteServer: Sendable {
             request.headers.append(("content-type", "application/json"))
             request.body = Array(JSONValue.object(parameters).compactText.utf8)
         } else if !parameters.members.isEmpty {
-            request.target += "?" + QueryText.encode(Self.queryItems(parameters))
+            request.target += "?" + FormText.encode(Self.queryItems(parameters))
         }
         return try await send(request, trying: trying())
     }
@@ -63,7 +63,7 @@ package final class RemoteServer: Sendable {
     func upload(
         _ body: [UInt8], to path: String, _ parameters: JSONObject, trying: @autoclosure () -> String
     ) async throws {
-        let query = QueryText.encode(Self.queryItems(parameters))
+        let query = FormText.encode(Self.queryItems(parameters))
         _ = try await send(
             HTTPRequest(
                 method: "POST", target: "\(Self.apiRoot)\(path)?\(query)",
@@ -86,7 +86,7 @@ package final class RemoteServer: Sendable {
     }
 
     /// Booleans as 1 and 0, arrays as repeated keys.
-    private static func queryItems(_ parameters: JSONObject) -> [(String, String)] {
+    private static func queryItems(_ parameters: JSONObject) -> [(name: String, value: String)] {
         parameters.members.flatMap { member -> [(String, String)] in
             let values = member.value.arrayValue ?? [member.value]
             return values.map { (member.name, text($0)) }
@@ -110,7 +110,7 @@ package final class RemoteServer: Sendable {
         try await renewTicket()
         do {
             return try await connection.upgrade(
-                to: protocolID, query: QueryText.encode(Self.queryItems(parameters)), headers: headers())
+                to: protocolID, query: FormText.encode(Self.queryItems(parameters)), headers: headers())
         } catch let failure as BackupFailure {
             throw BackupFailure(
                 failure.kind, trying(), hints: failure.hints + ServerAnswer.hints(for: failure.kind), cause: failure)
@@ -124,11 +124,11 @@ package final class RemoteServer: Sendable {
     private func headers() -> [(name: String, value: String)] {
         credentials.withLock { credentials in
             switch credentials {
-            case .token(let id, let secret): [("authorization", "PBSAPIToken \(id):\(QueryText.escape(secret))")]
+            case .token(let id, let secret): [("authorization", "PBSAPIToken \(id):\(FormText.encode(secret))")]
             case .local(let secret): [("authorization", "CairnLocal \(secret)")]
             case .ticket(let ticket, _):
                 [
-                    ("cookie", "PBSAuthCookie=\(QueryText.escape(ticket.ticket))"),
+                    ("cookie", "PBSAuthCookie=\(FormText.encode(ticket.ticket))"),
                     ("csrfpreventiontoken", ticket.csrf),
                 ]
             }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import BackupClient
 import BackupFormats
+import BackupProtocol
 import BackupHTTP2
 import Platform
 
@@ -8,7 +9,8 @@ import Platform
 struct RepositoryOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "The datastore: [[user@realm[!token]@]host[:port]:]name. By default PBS_REPOSITORY.", valueName: "repository"))
+            "The datastore: [[user@realm[!token]@]host[:port]:]name. By default PBS_REPOSITORY.",
+            valueName: "repository"))
     var repository: String?
 
     func resolve(_ environment: Environment = .current) throws -> Repository {
@@ -59,7 +61,8 @@ struct NamespaceOption: ParsableArguments {
 enum Names {
     static func group(_ text: String) throws -> BackupGroup {
         guard let group = BackupGroup(parsing: text) else {
-            throw BackupFailure(.invalidInput, "'\(text)' is no group", hints: ["A group is type/id, for example host/web."])
+            throw BackupFailure(
+                .invalidInput, "'\(text)' is no group", hints: ["A group is type/id, for example host/web."])
         }
         return group
     }
@@ -91,5 +94,5 @@ extension JSONObject {
 
 /// The path of a datastore's calls.
 func datastorePath(_ repository: Repository, _ rest: String = "") -> String {
-    "/admin/datastore/\(QueryText.escape(repository.datastore))" + (rest.isEmpty ? "" : "/" + rest)
+    "/admin/datastore/\(FormText.encode(repository.datastore))" + (rest.isEmpty ? "" : "/" + rest)
 }

@@ -9,7 +9,9 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
 }
 
 struct OutputOptions: ParsableArguments {
-    @Option(name: .customLong("output-format"), help: "text, json or json-pretty. By default PROXMOX_OUTPUT_FORMAT, else text.")
+    @Option(
+        name: .customLong("output-format"),
+        help: "text, json or json-pretty. By default PROXMOX_OUTPUT_FORMAT, else text.")
     var format: OutputFormat?
 
     private var chosen: OutputFormat {

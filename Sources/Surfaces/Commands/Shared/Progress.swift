@@ -52,7 +52,8 @@ final class Progress: Sendable {
                 try await Task.sleep(for: isTerminal ? Pace.terminal : Pace.log)
                 let current = state()
                 samples.append((seconds, current.done))
-                while samples.count > 2, samples[samples.count - 1].second - samples[0].second > Pace.window, isTerminal {
+                while samples.count > 2, samples[samples.count - 1].second - samples[0].second > Pace.window, isTerminal
+                {
                     samples.removeFirst()
                 }
                 show(Self.text(current, samples))

@@ -4,10 +4,16 @@ import BackupHTTP2
 
 /// Limits on the connection.
 struct RateOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Bytes a second at most, in each direction: a number with B, KB, KiB, MB, MiB, GB or GiB.", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp(
+            "Bytes a second at most, in each direction: a number with B, KB, KiB, MB, MiB, GB or GiB.",
+            valueName: "rate"))
     var rate: String?
 
-    @Option(help: ArgumentHelp("Bytes that may pass at once before the rate counts. By default what one second allows.", valueName: "size"))
+    @Option(
+        help: ArgumentHelp(
+            "Bytes that may pass at once before the rate counts. By default what one second allows.", valueName: "size")
+    )
     var burst: String?
 
     func connectionOptions() throws -> ConnectionOptions {
@@ -49,7 +55,9 @@ enum ByteSize {
     /// `1.234 GiB`, with three digits behind the point as the stock client shows it.
     static func text(_ bytes: some BinaryInteger) -> String {
         let value = Double(bytes)
-        guard let unit = units.first(where: { $0.name.hasSuffix("iB") && value >= $0.bytes }) else { return "\(bytes) B" }
+        guard let unit = units.first(where: { $0.name.hasSuffix("iB") && value >= $0.bytes }) else {
+            return "\(bytes) B"
+        }
         let thousandths = Int((value / unit.bytes * 1000).rounded())
         var fraction = String(thousandths % 1000)
         fraction = String(repeating: "0", count: 3 - fraction.count) + fraction

@@ -18,7 +18,8 @@ struct SnapshotNotes: AsyncParsableCommand {
             let parameters = try name.parameters.merging(namespace.parameters())
             let notes = try await repository.withServer { server, repository in
                 try await server.call(
-                    "GET", datastorePath(repository, "notes"), parameters, trying: "The notes of \(name) cannot be read")
+                    "GET", datastorePath(repository, "notes"), parameters, trying: "The notes of \(name) cannot be read"
+                )
             }
             output.write(notes) { $0.stringValue ?? "" }
         }

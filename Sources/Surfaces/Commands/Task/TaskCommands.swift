@@ -1,10 +1,12 @@
 import ArgumentParser
 import BackupClient
 import BackupFormats
+import BackupProtocol
 
 struct TaskCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "task", abstract: "Tasks of the server.", subcommands: [TaskList.self, TaskLogCommand.self, TaskStop.self])
+        commandName: "task", abstract: "Tasks of the server.",
+        subcommands: [TaskList.self, TaskLogCommand.self, TaskStop.self])
 }
 
 struct TaskList: AsyncParsableCommand {
@@ -21,13 +23,15 @@ struct TaskList: AsyncParsableCommand {
             var parameters: JSONObject = ["limit": .integer(limit), "store": .string(repository.datastore)]
             if !all { parameters["running"] = true }
             return try await server.call(
-                "GET", "/nodes/localhost/tasks", parameters, trying: "The tasks of \(repository.serverName) cannot be listed")
+                "GET", "/nodes/localhost/tasks", parameters,
+                trying: "The tasks of \(repository.serverName) cannot be listed")
         }
         output.write(
             tasks.arrayValue ?? [],
             columns: [
                 .time("started", member: "starttime"), .time("ended", member: "endtime"),
-                Column("type", member: "worker_type"), Column("object", member: "worker_id"), Column("user", member: "user"),
+                Column("type", member: "worker_type"), Column("object", member: "worker_id"),
+                Column("user", member: "user"),
                 Column("status") { $0["endtime"] == nil ? "running" : Column.text($0["status"]) },
                 Column("upid", member: "upid"),
             ])
@@ -65,7 +69,7 @@ struct TaskStop: AsyncParsableCommand {
 enum TaskLog {
     private static let pageLines: Int64 = 500
 
-    static func path(_ upid: String) -> String { "/nodes/localhost/tasks/\(QueryText.escape(upid))" }
+    static func path(_ upid: String) -> String { "/nodes/localhost/tasks/\(FormText.encode(upid))" }
 
     /// Writes the lines to standard output until the task has ended.
     static func follow(_ upid: String, on server: RemoteServer) async throws {
