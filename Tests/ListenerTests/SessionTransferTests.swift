@@ -149,18 +149,18 @@ struct SessionTransferTests {
     @Test("ends where the client gives no sign of life")
     func silence() async throws {
         try await withServer {
-            $0.timers = ConnectionTimers(keepalive: .milliseconds(150), idle: .seconds(60))
+            $0.timers = ConnectionTimers(keepalive: .seconds(1), idle: .seconds(60))
         } _: { server in
             // Its client answers PING, so this one stays.
             let connection = try await server.connect()
             let transport = try await connection.upgrade(to: .backup, query: "", headers: [])
-            try await Task.sleep(for: .milliseconds(700))
+            try await Task.sleep(for: .seconds(3))
             #expect(try await text(try await transport.send(call("/count"))) == "0")
             await transport.close()
             #expect(await server.session.ended() == .closed)
         }
         try await withServer {
-            $0.timers = ConnectionTimers(keepalive: .milliseconds(150), idle: .seconds(60))
+            $0.timers = ConnectionTimers(keepalive: .seconds(1), idle: .seconds(60))
         } _: { server in
             let (client, _) = try await RawClient.connect(to: server.server)
             try await client.send("GET /api2/json/backup HTTP/1.1\r\nUpgrade: proxmox-backup-protocol-v1\r\n\r\n")
