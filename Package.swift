@@ -134,7 +134,8 @@ let programs: [Target] = [
         swiftSettings: house),
     // In this package and not in one of its own, because what it measures is `package`, not `public`.
     .executableTarget(
-        name: "cairn-bench", dependencies: ["BackupFormats", "BlobCoding", "Chunking", crypto],
+        name: "cairn-bench",
+        dependencies: ["BackupFormats", "BlobCoding", "Chunking", "Datastore", "Platform", crypto],
         path: "Benchmarks/Kernels", swiftSettings: house),
 ]
 
