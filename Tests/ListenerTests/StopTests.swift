@@ -14,7 +14,7 @@ struct StopTests {
         "closes idle connections at once, lets requests end, waits for sessions, then ends them and their cleaning up")
     func graceful() async throws {
         let session = FakeSession(cleanUp: .milliseconds(200))
-        let server = try await TestServer(rest: FakeREST(session: session)) { $0.stopGrace = .seconds(2) }
+        let server = try await TestServer(rest: FakeREST(session: session)) { $0.stopGrace = .seconds(8) }
         let (silent, _) = try await RawClient.connect(to: server.server, alpn: nil)
         let (idle, _) = try await RawClient.connect(to: server.server)
         try await idle.send("GET /one HTTP/1.1\r\n\r\n")
@@ -33,7 +33,7 @@ struct StopTests {
         _ = try await silent.rest()
         _ = try await idle.rest()
         _ = try await idle2.rest()
-        #expect(ContinuousClock.now - start < .milliseconds(1900))
+        #expect(session.record.withLockedValue { $0.end } == nil, "they had to wait for the session")
         // The session and the request still work while they have time.
         let answer = try await transport.send(BackupRequest(head: BackupRequestHead(method: "GET", path: "/count")))
         #expect(answer.status == 200)
@@ -42,7 +42,7 @@ struct StopTests {
         #expect(held.hasSuffix("held") && held.contains("connection: close"))
         await stopping.value
         let time = ContinuousClock.now - start
-        #expect(time > .milliseconds(2100) && time < .seconds(8), "\(time)")
+        #expect(time > .milliseconds(8100), "\(time)")
         #expect(session.record.withLockedValue { $0.end } == .lost(reason: "the server stops"))
         await #expect(throws: BackupFailure.self) { _ = try await server.connect() }
         await server.end()
@@ -50,7 +50,7 @@ struct StopTests {
 
     @Test("is done as soon as its sessions are")
     func early() async throws {
-        let server = try await TestServer { $0.stopGrace = .seconds(20) }
+        let server = try await TestServer { $0.stopGrace = .seconds(600) }
         let connection = try await server.connect()
         let transport = try await connection.upgrade(to: .backup, query: "", headers: [])
         let start = ContinuousClock.now
@@ -58,7 +58,7 @@ struct StopTests {
         try await Task.sleep(for: .milliseconds(100))
         await transport.close()
         await stopping.value
-        #expect(ContinuousClock.now - start < .seconds(5))
+        #expect(ContinuousClock.now - start < .seconds(300))
         #expect(server.session.record.withLockedValue { $0.end } == .closed)
         await server.end()
     }

@@ -11,18 +11,25 @@ import Testing
 private let upgradeHead =
     "GET //api2/json/backup?store=x HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: proxmox-backup-protocol-v1\r\n\r\n"
 
-@Suite("An upgrade", .serialized, .timeLimit(.minutes(1)))
+/// The frames after the head of the answer, as far as they have arrived.
+private func framesAfterHead(
+    _ bytes: [UInt8]
+) -> [(type: UInt8, flags: UInt8, stream: UInt32, payload: [UInt8])] {
+    guard let head = bytes.firstRange(of: Array("\r\n\r\n".utf8)) else { return [] }
+    return RawFrame.parse(Array(bytes[head.upperBound...]))
+}
+
+@Suite("An upgrade", .serialized, .timeLimit(.minutes(10)))
 struct UpgradeTests {
     @Test("answers 101 and announces limits and windows at once")
     func settings() async throws {
         try await withServer { server in
             let (client, _) = try await RawClient.connect(to: server.server)
             try await client.send(upgradeHead)
-            let bytes = try await client.read { $0.count > 120 }
+            let bytes = try await client.read { framesAfterHead($0).contains { $0.type == 8 } }
             let text = String(decoding: bytes, as: UTF8.self)
             #expect(text.hasPrefix("HTTP/1.1 101 "))
-            let headEnd = try #require(bytes.firstRange(of: Array("\r\n\r\n".utf8))).upperBound
-            let frames = RawFrame.parse(Array(bytes[headEnd...]))
+            let frames = framesAfterHead(bytes)
             let first = try #require(frames.first)
             #expect(first.type == 4 && first.stream == 0)
             var values: [Int: Int] = [:]
@@ -65,10 +72,7 @@ struct UpgradeTests {
             #expect(try await client.text(until: "invalid protocol name").contains("400 Bad Request"))
             try await client.send(
                 Array(upgradeHead.utf8) + RawFrame.preface + RawFrame.settings + RawFrame.get(stream: 1, "//count?a=1"))
-            let bytes = try await client.read { bytes in
-                guard let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) else { return false }
-                return RawFrame.parse(Array(bytes[end.upperBound...])).contains { $0.type == 0 && $0.stream == 1 }
-            }
+            let bytes = try await client.read { framesAfterHead($0).contains { $0.type == 0 && $0.stream == 1 } }
             #expect(String(decoding: bytes, as: UTF8.self).hasPrefix("HTTP/1.1 101"))
             #expect(server.session.arrivals == ["GET /count?a=1"])
             try await client.close()
@@ -80,7 +84,7 @@ struct UpgradeTests {
         try await withServer { server in
             let (client, _) = try await RawClient.connect(to: server.server)
             try await client.send(upgradeHead)
-            _ = try await client.read { $0.count > 120 }
+            _ = try await client.read { framesAfterHead($0).contains { $0.type == 8 } }
             let acknowledgement = RawFrame.frame(type: 4, flags: 1, stream: 0, [])
             var bytes = RawFrame.preface + RawFrame.settings
             for index in 0...300 {

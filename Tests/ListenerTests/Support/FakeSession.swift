@@ -87,9 +87,9 @@ final class FakeSession: SessionHandler {
 
     var arrivals: [String] { record.withLockedValue { $0.arrivals } }
 
-    /// Waits until the session has ended, at most five seconds.
+    /// Waits until the session has ended, at most a minute.
     func ended() async -> ConnectionEnd? {
-        for _ in 0..<500 {
+        for _ in 0..<6000 {
             if let end = record.withLockedValue({ $0.end }) { return end }
             try? await Task.sleep(for: .milliseconds(10))
         }

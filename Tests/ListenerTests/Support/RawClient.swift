@@ -84,7 +84,7 @@ final class RawClient: Sendable {
         }
     }
 
-    /// Reads until `isEnough` says so or the connection ends; at most five seconds.
+    /// Reads until `isEnough` says so or the connection ends; at most a minute, so that a busy machine does not matter.
     func read(until isEnough: @escaping @Sendable ([UInt8]) -> Bool) async throws -> [UInt8] {
         try await withThrowingTaskGroup(of: [UInt8]?.self) { group in
             group.addTask { [inbox] in
@@ -96,7 +96,7 @@ final class RawClient: Sendable {
                 return bytes
             }
             group.addTask {
-                try await Task.sleep(for: .seconds(5))
+                try await Task.sleep(for: .seconds(60))
                 return nil
             }
             let first = try await group.next() ?? nil
