@@ -42,9 +42,13 @@ package final class StoredIndex: Sendable {
 
     /// - Throws: ``BackupFailure``: `noSuchObject` where there is no such file, `corruptData` where it is no index
     ///   of the kind that its name says, `invalidInput` for a blob's name.
-    init(_ name: ArchiveName, folder: String, in snapshot: String) throws {
+    convenience init(_ name: ArchiveName, folder: String, in snapshot: String) throws {
+        try self.init(name, path: "\(folder)/\(name)", in: snapshot)
+    }
+
+    /// An index under another file name than its own.
+    init(_ name: ArchiveName, path: String, in snapshot: String) throws {
         self.name = name
-        let path = "\(folder)/\(name)"
         (file, byteCount, layout, count, logicalSize, storedChecksum) = try storing(
             "Index \(name) of \(snapshot) cannot be opened"
         ) {

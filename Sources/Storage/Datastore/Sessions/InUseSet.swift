@@ -53,6 +53,11 @@ package final class InUseSet: Sendable {
 
     package var count: Int { table.withLock { $0.count } }
 
+    /// Calls `body` for each digest with its plain length, in no order.
+    func forEach(_ body: (ChunkDigest, Int) -> Void) {
+        table.withLock { table in table.forEach { body($0, $1.length) } }
+    }
+
     /// Calls `body` with all digests that the session did not write itself, sorted, in batches of limited size; each
     /// digest once. (Design decision 5.)
     func forEachUnwritten(_ body: ([ChunkDigest]) throws -> Void) throws {

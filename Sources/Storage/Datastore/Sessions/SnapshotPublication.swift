@@ -12,11 +12,13 @@ extension SnapshotStage {
     /// this returns, all locks of the session are given up but a shared one on the snapshot, which the reader holds:
     /// verification may start with it; otherwise close it.
     ///
-    /// - Parameter log: Takes remarks that fail nothing, for the log of the task.
+    /// - Parameters:
+    ///   - statistics: Go into the manifest; nil leaves it as it was uploaded, byte by byte.
+    ///   - log: Takes remarks that fail nothing, for the log of the task.
     /// - Throws: ``BackupFailure``: `invalidInput` for open or failed indexes, no files, a manifest that is missing,
     ///   broken or does not fit the files; `corruptData` for a missing chunk; `conflict`, `storageFull`, `cancelled`.
     package func publish(
-        _ statistics: Manifest.UploadStatistics, log: (String) -> Void = { _ in }
+        _ statistics: Manifest.UploadStatistics?, log: (String) -> Void = { _ in }
     ) throws -> SnapshotReader {
         try requireActive()
         try beginPublishing()
@@ -24,7 +26,7 @@ extension SnapshotStage {
         do {
             let manifest = try checkManifest(log)
             try checkChunks(log)
-            try writeManifest(manifest, statistics)
+            if let statistics { try writeManifest(manifest, statistics) }
             madeGroup = try makeGroup()
             try openStagedFolder()
             if store.options.syncLevel != .none {

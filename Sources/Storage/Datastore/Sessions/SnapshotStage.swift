@@ -142,6 +142,9 @@ package final class SnapshotStage: Sendable {
         }
     }
 
+    /// An index was taken over whole.
+    func imported(_ summary: IndexSummary) { state.withLock { $0.indexes[summary.name] = summary } }
+
     func discarded(_ writer: StagedIndexWriter) { state.withLock { $0.open[ObjectIdentifier(writer)] = nil } }
 
     /// Stores a blob whose CRC the caller has checked; one of the same name is replaced.

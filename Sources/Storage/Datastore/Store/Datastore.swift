@@ -20,6 +20,9 @@ package final class Datastore: Sendable {
     /// The UPIDs of sessions that the last process left unfinished; opening has removed what they wrote.
     package let interruptedTasks: [String]
 
+    /// What has arrived for snapshots that no synchronisation has finished yet.
+    package let arrivals: ArrivalBook
+
     let layout: StoreLayout
     let owner: FileOwner
     let options: StoreOptions
@@ -40,6 +43,10 @@ package final class Datastore: Sendable {
         self.interruptedTasks = interruptedTasks
         self.locks = Mutex(locks)
         chunks = ChunkStore(layout: layout, owner: owner, options: options, isReadOnly: readOnlyReason != nil)
+        arrivals = ArrivalBook(folder: layout.arrivals, owner: owner, pins: chunks.pins, time: options.time)
+        if readOnlyReason == nil {
+            try storing("Datastore \(name) cannot be opened") { [arrivals] in try arrivals.load() }
+        }
         // Kept open, so that failed writes since now are reported by a later sync.
         let root = try storing("Datastore \(name) cannot be opened") { try OpenFile(layout.root) }
         syncGate = SyncGate { try root.syncFileSystem() }

@@ -26,6 +26,9 @@ struct StoreLayout: Sendable {
     /// What was removed from the tree by a rename and is being deleted.
     var removed: String { "\(own)/removed" }
 
+    /// Lists of what has arrived for snapshots that a synchronisation could not finish.
+    var arrivals: String { "\(own)/resume" }
+
     func folder(of namespace: Namespace) -> String { namespace.components.reduce(root) { "\($0)/ns/\($1)" } }
 
     func folder(of type: BackupType, in namespace: Namespace) -> String { "\(folder(of: namespace))/\(type.rawValue)" }
