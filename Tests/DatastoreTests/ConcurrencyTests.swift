@@ -16,7 +16,7 @@ struct ConcurrencyTests {
                 // One thread looks on from outside.
                 while try finished(test.path) < count {
                     for id in try names("\(test.path)/host") {
-                        for snapshot in try names("\(test.path)/host/\(id)") where snapshot.hasSuffix("Z") {
+                        for snapshot in try names("\(test.path)/host/\(id)") where snapshot.hasPrefix("2024-") {
                             let files = try FileSystem.list("\(test.path)/host/\(id)/\(snapshot)")
                             #expect(files.contains("index.json.blob") && files.count == 4)
                             #expect(try FileSystem.exists("\(test.path)/host/\(id)/owner"))
@@ -46,7 +46,7 @@ struct ConcurrencyTests {
     }
 
     private func finished(_ path: String) throws -> Int {
-        try names("\(path)/host").count { try names("\(path)/host/\($0)").contains { $0.hasSuffix("Z") } }
+        try names("\(path)/host").count { try names("\(path)/host/\($0)").contains { $0.hasPrefix("2024-") } }
     }
 
     @Test("of one group exclude each other, whoever comes first")
