@@ -13,6 +13,18 @@ package enum BlobChecksum {
         return header
     }
 
+    @discardableResult
+    package static func verify(_ blob: UnsafeRawBufferPointer) throws(FormatError) -> DataBlobHeader {
+        let header = try DataBlobHeader(parsing: [UInt8](blob.prefix(longestHeader)))
+        let computed = CRC32.checksum(of: UnsafeRawBufferPointer(rebasing: blob[header.encoding.headerByteCount...]))
+        guard computed == header.checksum else {
+            throw .checksumMismatch(stored: header.checksum, computed: computed)
+        }
+        return header
+    }
+
+    private static let longestHeader = DataBlobHeader.Encoding.encrypted.headerByteCount
+
     /// The same blob with the right checksum, whatever stood there. Give the array away to spare a copy.
     ///
     /// - Throws: ``FormatError`` where the bytes are no blob.

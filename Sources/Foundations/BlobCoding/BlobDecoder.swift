@@ -78,6 +78,18 @@ package final class BlobDecoder {
         return content
     }
 
+    /// Decodes into memory of the caller, and gives the bytes of content.
+    ///
+    /// - Throws: ``FormatError``, also where the content is longer than `output`.
+    package func decompress(
+        _ frames: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer, offset: Int
+    ) throws(FormatError) -> Int {
+        guard !frames.isEmpty else { throw .truncated(offset: offset, needed: 1, available: 0) }
+        let result = ZSTD_decompressDCtx(context, output.baseAddress, output.count, frames.baseAddress, frames.count)
+        try Self.check(result, offset)
+        return result
+    }
+
     /// The sum of the sizes that the frames' headers give; nil where one gives none.
     private static func announcedSize(
         _ frames: UnsafeRawBufferPointer, limit: Int, offset: Int

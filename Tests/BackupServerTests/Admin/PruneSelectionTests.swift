@@ -48,7 +48,8 @@ struct PruneSelectionTests {
 
     @Test("decides as the original did", arguments: Recorded.all)
     func agrees(with recorded: Recorded) {
-        let decided = PruneSelection.marks(recorded.expected.map(\.candidate).shuffled(), options: recorded.options) {
+        let decided = PruneSelection.verdicts(recorded.expected.map(\.candidate).shuffled(), options: recorded.options)
+        {
             _ in 0
         }
         #expect(decided.map(\.candidate) == recorded.expected.map(\.candidate))
@@ -57,7 +58,7 @@ struct PruneSelectionTests {
 
     @Test("keeps everything without a rule")
     func noRule() {
-        let decided = PruneSelection.marks(
+        let decided = PruneSelection.verdicts(
             [PruneCandidate(time: 1), PruneCandidate(time: 2, isFinished: false)], options: PruneOptions()
         ) { _ in 0 }
         #expect(decided.map(\.mark) == [.keep, .keep])
@@ -69,7 +70,7 @@ struct PruneSelectionTests {
             let candidates = isFinished.enumerated().map {
                 PruneCandidate(time: Int64($0.offset + 1), isFinished: $0.element)
             }
-            return PruneSelection.marks(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark)
+            return PruneSelection.verdicts(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark)
         }
         #expect(marks([true, false]) == [.keep, .keepPartial])
         #expect(marks([false, true]) == [.remove, .keep])
@@ -80,7 +81,7 @@ struct PruneSelectionTests {
     func running() {
         let candidates = [PruneCandidate(time: 1, isFinished: false, isRunning: true), PruneCandidate(time: 2)]
         #expect(
-            PruneSelection.marks(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark) == [
+            PruneSelection.verdicts(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark) == [
                 .keepPartial, .keep,
             ])
     }
@@ -92,7 +93,7 @@ struct PruneSelectionTests {
             PruneCandidate(time: 3, isProtected: true),
         ]
         #expect(
-            PruneSelection.marks(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark) == [
+            PruneSelection.verdicts(candidates, options: PruneOptions(last: 1)) { _ in 0 }.map(\.mark) == [
                 .keep, .protected, .protected,
             ])
     }
@@ -102,8 +103,9 @@ struct PruneSelectionTests {
         // 23:00 and 01:00 UTC: two days in London, one in Karachi (+5 h).
         let candidates = [PruneCandidate(time: 86400 * 10 - 3600), PruneCandidate(time: 86400 * 10 + 3600)]
         let options = PruneOptions(daily: 2)
-        #expect(PruneSelection.marks(candidates, options: options) { _ in 0 }.map(\.mark) == [.keep, .keep])
-        #expect(PruneSelection.marks(candidates, options: options) { _ in 5 * 3600 }.map(\.mark) == [.remove, .keep])
+        #expect(PruneSelection.verdicts(candidates, options: options) { _ in 0 }.map(\.mark) == [.keep, .keep])
+        #expect(
+            PruneSelection.verdicts(candidates, options: options) { _ in 5 * 3600 }.map(\.mark) == [.remove, .keep])
     }
 
     @Test("counts ISO weeks across the end of a year")
@@ -112,7 +114,7 @@ struct PruneSelectionTests {
         let times = try ["2020-12-31T12:00:00Z", "2021-01-03T12:00:00Z", "2021-01-04T12:00:00Z"].map {
             try #require(BackupTime.parse($0))
         }
-        let marks = PruneSelection.marks(times.map { PruneCandidate(time: $0) }, options: PruneOptions(weekly: 5)) {
+        let marks = PruneSelection.verdicts(times.map { PruneCandidate(time: $0) }, options: PruneOptions(weekly: 5)) {
             _ in 0
         }.map(\.mark)
         #expect(marks == [.remove, .keep, .keep])

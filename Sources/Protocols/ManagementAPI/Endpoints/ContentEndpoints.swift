@@ -118,8 +118,11 @@ extension Endpoint {
             [.store, .ns] + EndpointParameter.group + EndpointParameter.keep + [
                 .boolean("dry-run", "Only tell what would go.").optional(false),
                 .boolean("use-task", "Answer at once with the id of the task.").optional(false),
+                .boolean("explain", "Say of each snapshot why it stays or goes, as `reason`. Cairn only.").optional(
+                    false),
             ],
-            result: "[{backup-type, backup-id, backup-time, keep, protected, ns?}], oldest first; or a task id"),
+            result: "[{backup-type, backup-id, backup-time, keep, protected, ns?, reason?}], oldest first; or a task id"
+        ),
         Endpoint(
             .post, "\(base)/prune-datastore", "Prunes the groups of a namespace and of those below.",
             access: .anybody(
@@ -139,8 +142,9 @@ extension Endpoint {
                 .integer("outdated-after", 0...Int64.max, "Days after which a verification no longer counts.")
                     .optional(),
                 .integer("max-depth", 0...7, "Levels below the namespace.").optional(),
-                .integer("read-threads", 1...32, "Accepted for compatibility.").optional(),
-                .integer("verify-threads", 1...32, "Accepted for compatibility.").optional(),
+                .integer("read-threads", 1...32, "Threads that read chunks.").optional(),
+                .integer("verify-threads", 1...32, "Threads that decode and digest.").optional(),
+                .integer("rate", 1...Int64.max, "Bytes read in a second at most. Cairn only.").optional(),
             ],
             result: "task id"),
         Endpoint(

@@ -75,6 +75,14 @@ package final class SessionRegistry: Sendable {
     /// Sessions that write.
     package var activeCount: Int { state.withLock { $0.running.count } }
 
+    /// Locks of those who read finished snapshots, without the bases of sessions.
+    package var readerCount: Int {
+        state.withLock { state in
+            let shared = state.snapshots.values.reduce(0) { $0 + $1.shared.count }
+            return max(0, shared - state.running.values.count { $0.base != nil })
+        }
+    }
+
     /// Refuses what only works on finished snapshots. (Design decision 1.6.)
     func requireNotRunning(_ snapshot: SnapshotName, in namespace: Namespace) throws {
         if let running = running(snapshot, in: namespace) { throw BackupFailure.beingWritten(running) }

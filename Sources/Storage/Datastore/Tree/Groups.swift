@@ -41,7 +41,7 @@ extension Datastore {
     }
 
     /// The groups that have a folder, sorted.
-    func groupNames(in namespace: Namespace) throws -> [BackupGroup] {
+    package func groupNames(in namespace: Namespace) throws -> [BackupGroup] {
         try storing("Groups of namespace '\(namespace)' cannot be listed") {
             try BackupType.allCases.flatMap { type -> [BackupGroup] in
                 let folder = layout.folder(of: type, in: namespace)

@@ -29,6 +29,15 @@ package enum Threads {
         if let failure { throw failure }
     }
 
+    /// Blocks the calling thread for so long; a signal may end it early.
+    package static func sleep(_ duration: Duration) {
+        guard duration > .zero else { return }
+        var time = timespec()
+        time.tv_sec = Int(clamping: duration.components.seconds)
+        time.tv_nsec = Int(clamping: duration.components.attoseconds / 1_000_000_000)
+        nanosleep(&time, nil)
+    }
+
     /// Starts a detached thread; false where the system has none left.
     static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
         let box = Unmanaged.passRetained(Work(body))

@@ -49,9 +49,12 @@ extension Routes {
         },
         "GET \(store)/active-operations": { call in
             let name = try call.values.string("store")
-            let sessions = try await call.blocking { try call.services.stores.datastore(name, for: .read).sessions }
-            let writing = sessions.running().count
-            return .data(["read": .integer(max(0, sessions.activeCount - writing)), "write": .integer(writing)])
+            let stores = call.services.stores
+            let count = try await call.blocking {
+                _ = try stores.datastore(name, for: .read)
+                return stores.activeOperations(of: name)
+            }
+            return .data(["read": .integer(count.reading), "write": .integer(count.writing)])
         },
         "GET \(store)/gc": { call in
             let name = try call.values.string("store")

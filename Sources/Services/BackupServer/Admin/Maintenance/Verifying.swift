@@ -1,132 +1,148 @@
-package import AccessControl
-package import BackupFormats
+import BackupFormats
 import Datastore
 import Platform
-import Tasks
+package import Tasks
 
-/// What is to be verified.
-package enum VerifyScope: Sendable {
-    case snapshot(SnapshotName)
-    case group(BackupGroup)
-    /// A namespace, and those down to so many levels below it.
-    case namespace(maxDepth: Int)
-}
-
-/// Which snapshots a verification leaves out.
-package struct VerifyFilter: Sendable {
-    /// Leave out what was verified before and found good.
-    package var skipsVerified: Bool
-    /// Days after which an earlier verification no longer counts; nil for never.
-    package var outdatedAfter: Int64?
-
-    package init(skipsVerified: Bool = true, outdatedAfter: Int64? = nil) {
-        self.skipsVerified = skipsVerified
-        self.outdatedAfter = outdatedAfter
-    }
-
-    func takes(_ snapshot: SnapshotDescription, now: Int64) -> Bool {
-        guard skipsVerified, let task = snapshot.verification?.task else { return true }
-        guard let days = outdatedAfter else { return false }
-        guard let start = (try? UPID(parsing: task))?.startTime else { return true }
-        return now - start > days.multipliedReportingOverflow(by: 86400).partialValue
-    }
-}
-
+// What a verification does, inside a task that somebody else has opened. Whether the caller may was asked before.
 extension MaintenanceService {
-    /// Starts a verification in the background. The task fails where a snapshot is damaged.
+    /// Verifies what the request covers, group by group, the newest snapshot first. Each result is written into its
+    /// manifest at once, so that a run that was stopped goes on behind what it had finished: ``VerifyRequest/ignoresVerified``.
     ///
-    /// - Throws: ``BackupFailure`` of kind `noSuchObject` where there is nothing of that name, `invalidInput` for a group
-    ///   that the caller would have to own.
-    package func startVerify(
-        _ scope: VerifyScope, in place: ContentPlace, filter: VerifyFilter, by grant: ContentGrant
-    ) async throws -> UPID {
-        try await workers.run {
-            let content = ContentService(stores: stores, access: access)
-            switch scope {
-            case .snapshot(let name):
-                _ = try content.store(place, name.group, .write, grant).snapshot(name, in: place.namespace)
-            case .group(let group): _ = try content.store(place, group, .write, grant)
-            case .namespace: _ = try content.store(place, .write, grant)
-            }
-        }
-        let (type, id) = Self.worker(scope, place)
-        return tasks.run(type, id: id, owner: grant.authID) { task in
-            try await workers.run { try verify(scope, place, filter, grant, task) }
-        }
+    /// - Throws: ``BackupFailure``: `corruptData` at the end where snapshots are damaged, `cancelled`, `noSuchObject`,
+    ///   what ``DatastoreRegistry/use(_:for:by:)`` throws.
+    package func verify(_ request: VerifyRequest, in task: RunningTask) async throws {
+        try await workers.run { try verify(request, in: task) { _, _ in true } }
     }
 
-    /// Worker type and id. The namespace stands there as its folders: `ns/a/ns/b`. (Spec: rest E.8.)
-    private static func worker(_ scope: VerifyScope, _ place: ContentPlace) -> (type: String, id: String) {
-        let folders = place.namespace.components.map { "ns/\($0)" }.joined(separator: "/")
-        switch scope {
-        case .snapshot(let name):
-            let digits = String(name.time, radix: 16, uppercase: true)
-            let time = String(repeating: "0", count: max(0, 8 - digits.count)) + digits
-            return ("verify_snapshot", "\(place.store):\(folders)/\(name.group)/\(time)")
-        case .group(let group): return ("verify_group", "\(place.store):\(folders)/\(group)")
-        case .namespace: return ("verify", place.namespace.isRoot ? place.store : "\(place.store):\(place.namespace)")
-        }
-    }
-
-    private func verify(
-        _ scope: VerifyScope, _ place: ContentPlace, _ filter: VerifyFilter, _ grant: ContentGrant, _ task: RunningTask
+    /// - Parameter isWanted: Asked for each group, with its owner.
+    func verify(
+        _ request: VerifyRequest, in task: RunningTask, where isWanted: (Namespace, AuthID?) throws -> Bool
     ) throws {
-        let store = try stores.datastore(place.store, for: .write)
-        let entries: [SnapshotEntry]
-        switch scope {
-        case .snapshot(let name): entries = [try store.snapshot(name, in: place.namespace)]
-        case .group(let group): entries = try store.snapshots(in: place.namespace, group: group)
-        case .namespace(let maxDepth):
-            entries = try store.namespaces(below: place.namespace, maxDepth: maxDepth).flatMap { namespace in
-                try visible(
-                    store.snapshots(in: namespace), ContentPlace(store: place.store, namespace: namespace), grant)
+        let use = try stores.use(request.store, for: .write, by: "verification task \(task.upid)")
+        defer { use.end() }
+        var run = try VerifyRun(self, request, use.store, task)
+        if let snapshot = request.snapshot {
+            let entry = try use.store.snapshot(snapshot, in: request.namespace)
+            run.verify(SnapshotDescription(entry, in: use.store))
+        } else if let group = request.group {
+            try run.verify(group, in: request.namespace)
+        } else {
+            try run.verifyAll(where: isWanted)
+        }
+        try run.finish()
+    }
+}
+
+/// One run over the groups of a request.
+private struct VerifyRun {
+    private let request: VerifyRequest
+    private let store: Datastore
+    private let task: RunningTask
+    private let now: Int64
+    private let verifier: SnapshotVerifier
+    private var checked = 0
+    private var failed: [String] = []
+    private var groupCount = 1
+    private var doneGroups = 0
+    private var failure: (any Error)?
+
+    init(_ service: MaintenanceService, _ request: VerifyRequest, _ store: Datastore, _ task: RunningTask) throws {
+        self.request = request
+        self.store = store
+        self.task = task
+        now = service.time.seconds
+        var effort = try service.stores.record(request.store).verifyEffort()
+        if let threads = request.readThreads { effort.readThreads = threads }
+        if let threads = request.verifyThreads { effort.verifyThreads = threads }
+        if let rate = request.rate { effort.bytesPerSecond = rate }
+        verifier = SnapshotVerifier(
+            store, task: "\(task.upid)", effort: effort, isCancelled: { task.isAborted }, log: { task.log($0) })
+    }
+
+    private func label(_ name: some CustomStringConvertible, in namespace: Namespace) -> String {
+        "\(ContentPlace(store: request.store, namespace: namespace)):\(name)"
+    }
+
+    mutating func verifyAll(where isWanted: (Namespace, AuthID?) throws -> Bool) throws {
+        task.log("verify datastore \(request.place)")
+        var groups: [(Namespace, BackupGroup)] = []
+        for namespace in try store.namespaces(below: request.namespace, maxDepth: request.maxDepth) {
+            for group in try store.groupNames(in: namespace) {
+                // Of a group whose owner cannot be read, the owner is nobody.
+                guard try isWanted(namespace, try? store.owner(of: group, in: namespace)) else { continue }
+                groups.append((namespace, group))
             }
         }
-        let finished = entries.filter(\.isFinished)
-        let chosen = finished.map { SnapshotDescription($0, in: store) }.filter { filter.takes($0, now: time.seconds) }
-        if chosen.count < finished.count { task.log("\(finished.count - chosen.count) snapshots were verified before") }
-        let verifier = SnapshotVerifier(
-            store, task: "\(task.upid)", isCancelled: { task.isAborted }, log: { task.log("  \($0)") })
-        var failed: [String] = []
-        for (index, snapshot) in chosen.enumerated() {
+        task.log("found \(groups.count) groups")
+        groupCount = groups.count
+        for (namespace, group) in groups {
             try task.checkAborted()
-            let name = snapshot.entry.name
-            task.log("verify \(name)")
-            if try !verify(name, snapshot.entry.namespace, verifier, store, task) { failed.append("\(name)") }
-            task.setProgress(Double(index + 1) / Double(chosen.count))
-        }
-        guard failed.isEmpty else {
-            for name in failed { task.log("failed: \(name)") }
-            throw BackupFailure(
-                .corruptData, "verification failed: \(failed.count) of \(chosen.count) snapshots are damaged")
+            do {
+                try verify(group, in: namespace)
+            } catch let failure as BackupFailure where failure.kind != .cancelled && self.failure == nil {
+                task.log("error: group \(label(group, in: namespace)) was not verified: \(failure)")
+                failed.append("\(group)")
+                doneGroups += 1
+            }
         }
     }
 
-    /// - Returns: Whether the snapshot is good. One that went away meanwhile, or that is in use, is passed over.
-    private func verify(
-        _ name: SnapshotName, _ namespace: Namespace, _ verifier: SnapshotVerifier, _ store: Datastore,
-        _ task: RunningTask
-    ) throws -> Bool {
-        let reader: SnapshotReader
+    /// Newest first: what is restored most likely.
+    mutating func verify(_ group: BackupGroup, in namespace: Namespace) throws {
+        let snapshots = try store.snapshots(in: namespace, group: group).filter { $0.runningTask == nil }
+        task.log("verify group \(label(group, in: namespace)) (\(snapshots.count) snapshots)")
+        for (index, entry) in snapshots.reversed().enumerated() {
+            try task.checkAborted()
+            if entry.isFinished {
+                verify(SnapshotDescription(entry, in: store))
+            } else {
+                task.log("SKIPPED: verify \(label(entry.name, in: namespace)) (not finished)")
+            }
+            if let failure { throw failure }
+            showProgress(index + 1, snapshots.count)
+        }
+        if snapshots.isEmpty { showProgress(1, 1) }
+    }
+
+    private mutating func showProgress(_ done: Int, _ count: Int) {
+        let fraction = (Double(doneGroups) + Double(done) / Double(count)) / Double(groupCount)
+        if done == count { doneGroups += 1 }
+        let inside = done < count ? ", \(done)/\(count) snapshots in group #\(doneGroups + 1)" : ""
+        task.log("percentage done: \(Decimals.text(fraction * 100, 2))% (\(doneGroups)/\(groupCount) groups\(inside))")
+        task.setProgress(fraction)
+    }
+
+    /// Damage is counted. What ends the whole run is kept for the caller.
+    mutating func verify(_ snapshot: SnapshotDescription) {
+        let (name, namespace) = (snapshot.entry.name, snapshot.entry.namespace)
+        let label = label(name, in: namespace)
+        guard request.takes(snapshot.verification, now: now) else {
+            return task.log("SKIPPED: verify \(label) (recently verified)")
+        }
+        task.log("verify \(label)")
         do {
-            reader = try store.openReader(name, in: namespace, purpose: "verification by task \(task.upid)")
+            let reader = try store.openReader(name, in: namespace, purpose: "verification task \(task.upid)")
+            defer { reader.close() }
+            let outcome = try verifier.verify(reader)
+            checked += 1
+            if !outcome.isGood { failed.append(namespace.isRoot ? "\(name)" : "\(namespace):\(name)") }
         } catch let failure as BackupFailure where failure.kind == .noSuchObject || failure.kind == .conflict {
-            task.warn("\(name) was not verified: \(failure)")
-            return true
+            // It went away meanwhile, or it is in use.
+            task.warn("\(label) was not verified: \(failure)")
+        } catch {
+            failure = error
         }
-        defer { reader.close() }
-        return try verifier.verify(reader).isGood
     }
 
-    /// Those of a namespace below that the caller may verify.
-    private func visible(
-        _ entries: [SnapshotEntry], _ place: ContentPlace, _ grant: ContentGrant
-    ) throws -> [SnapshotEntry] {
-        guard
-            let grant = try? access.contentGrant(
-                full: .datastoreVerify, partial: .datastoreBackup, store: place.store, namespace: place.namespace,
-                to: grant.grant.identity)
-        else { return [] }
-        return entries.filter { ContentService.sees($0.owner, grant) }
+    func finish() throws {
+        if let failure { throw failure }
+        try task.checkAborted()
+        guard !failed.isEmpty else { return }
+        task.log("Failed to verify the following snapshots/groups:")
+        for name in failed { task.log("\t\(name)") }
+        throw BackupFailure(
+            .corruptData,
+            "verification failed - please check the log for details (\(failed.count) of \(checked) snapshots are damaged)"
+        )
     }
 }

@@ -1,6 +1,20 @@
 /// A stretch of local time of which a rule keeps one snapshot.
-enum PrunePeriod: CaseIterable {
+package enum PrunePeriod: Hashable, Sendable, CaseIterable {
     case snapshot, hour, day, week, month, year
+
+    /// The name of its rule, as in the API.
+    var rule: String {
+        switch self {
+        case .snapshot: "keep-last"
+        case .hour: "keep-hourly"
+        case .day: "keep-daily"
+        case .week: "keep-weekly"
+        case .month: "keep-monthly"
+        case .year: "keep-yearly"
+        }
+    }
+
+    var noun: String { "\(self)" }
 
     /// A number that is the same for all times in one period, and different for different ones.
     ///

@@ -18,8 +18,10 @@ package final class DatastoreRegistry: Sendable {
         var open: [String: Datastore] = [:]
         /// Why a store is not open, since it was last tried.
         var failures: [String: BackupFailure] = [:]
-        /// Being made or removed by a task.
+        /// Being made, closed or removed.
         var busy: Set<String> = []
+        /// What long work is under way, by store.
+        var uses: [String: [ObjectIdentifier: DatastoreUse.Note]] = [:]
     }
 
     private let database: StateDatabase
@@ -78,7 +80,7 @@ package final class DatastoreRegistry: Sendable {
         return try opening.withLock { _ in
             if let store = state.withLock({ $0.open[record.name] }) { return store }
             guard !state.withLock({ $0.busy.contains(record.name) }) else {
-                throw BackupFailure(.conflict, "datastore '\(record.name)' is being made or removed")
+                throw BackupFailure(.conflict, "datastore '\(record.name)' is being made, closed or removed")
             }
             do {
                 let store = try Datastore.open(name: record.name, at: record.path, options: try options(for: record))
@@ -123,23 +125,68 @@ package final class DatastoreRegistry: Sendable {
     /// Closes all stores; for the end of the server.
     package func closeAll() {
         for name in state.withLock({ Array($0.open.keys) }) {
-            do { try close(name) } catch {
+            do {
+                try close(name)
+                release(name)
+            } catch {
                 logger.error("datastore not closed", metadata: ["datastore": "\(name)", "reason": "\(error)"])
             }
         }
     }
 
+    /// Closes a store, and keeps it closed until `release`.
+    ///
+    /// - Throws: ``BackupFailure`` of kind `conflict` while a session, a reader or a task works on it.
     private func close(_ name: String) throws {
         try opening.withLock { _ in
-            guard let store = state.withLock({ $0.open[name] }) else { return }
-            guard store.sessions.activeCount == 0 else {
-                throw BackupFailure(
-                    .conflict,
-                    "datastore '\(name)' is in use by \(store.sessions.activeCount) running sessions or tasks")
+            let store = try state.withLock { state throws(BackupFailure) in
+                if let note = state.uses[name]?.values.first {
+                    throw BackupFailure(.conflict, "datastore '\(name)' is in use by \(note.user)")
+                }
+                if state.busy.contains(name) {
+                    throw BackupFailure(.conflict, "datastore '\(name)' is being made, closed or removed")
+                }
+                state.busy.insert(name)
+                return state.open.removeValue(forKey: name)
             }
-            try store.close()
-            state.withLock { $0.open[name] = nil }
+            do {
+                try store?.close()
+            } catch {
+                state.withLock { state in
+                    state.open[name] = store
+                    state.busy.remove(name)
+                }
+                throw BackupFailure(.conflict, "datastore '\(name)' is in use: \(error)")
+            }
         }
+    }
+}
+
+// Long work.
+extension DatastoreRegistry {
+    func note(_ use: DatastoreUse, _ note: DatastoreUse.Note, of name: String) throws {
+        try state.withLock { state throws(BackupFailure) in
+            guard state.open[name] === use.store else {
+                throw BackupFailure(.conflict, "datastore '\(name)' is being made, closed or removed")
+            }
+            state.uses[name, default: [:]][ObjectIdentifier(use)] = note
+        }
+    }
+
+    func forget(_ use: DatastoreUse, of name: String) {
+        state.withLock { state in
+            state.uses[name]?[ObjectIdentifier(use)] = nil
+            if state.uses[name]?.isEmpty == true { state.uses[name] = nil }
+        }
+    }
+
+    /// How many pieces of work read from a datastore, and how many write to it: sessions, readers and tasks.
+    package func activeOperations(of name: String) -> (reading: Int, writing: Int) {
+        let (notes, store) = state.withLock { (Array(($0.uses[name] ?? [:]).values), $0.open[name]) }
+        let writing = notes.count { $0.operation == .write }
+        return (
+            notes.count - writing + (store?.sessions.readerCount ?? 0), writing + (store?.sessions.activeCount ?? 0)
+        )
     }
 }
 
@@ -195,10 +242,10 @@ extension DatastoreRegistry {
         for key in removed { new.properties[key] = nil }
         for member in settings.members { new.properties[member.name] = member.value }
         try new.check()
-        // Settings of the open store come into force when it is opened again.
-        if try new.maintenanceMode()?.kind == .offline || old.syncLevel() != new.syncLevel() {
-            try close(name)
-        }
+        // Settings of the open store come into force when it is opened again. Nobody opens it before they are stored.
+        let mustClose = try new.maintenanceMode()?.kind == .offline || old.syncLevel() != new.syncLevel()
+        if mustClose { try close(name) }
+        defer { if mustClose { release(name) } }
         try change { [new] writer in
             try writer.requireDigest(digest, of: .datastore)
             try writer.put(new)
@@ -212,6 +259,7 @@ extension DatastoreRegistry {
         try grant.require(.datastoreAllocate)
         let record = try record(name)
         try close(name)
+        defer { release(name) }
         try change { writer in
             try writer.requireDigest(digest, of: .datastore)
             try writer.removeDatastore(name)

@@ -23,9 +23,28 @@ extension DatastoreRecord {
         return level
     }
 
+    /// What verifications may take of the machine, from `tuning`.
+    func verifyEffort() throws -> VerifyEffort {
+        var effort = VerifyEffort()
+        guard let tuning = properties["tuning"]?.stringValue else { return effort }
+        let pairs = try PropertyText(tuning, firstKey: "sync-level")
+        func threads(_ key: String) throws -> Int? {
+            guard let text = pairs[key] else { return nil }
+            guard let count = Int(text), VerifyEffort.threadRange.contains(count) else {
+                throw BackupFailure(
+                    .invalidInput, "The setting '\(key)' is a number from 1 to 32, and '\(text)' is not")
+            }
+            return count
+        }
+        if let count = try threads("default-verification-readers") { effort.readThreads = count }
+        if let count = try threads("default-verification-workers") { effort.verifyThreads = count }
+        return effort
+    }
+
     /// - Throws: ``BackupFailure`` of kind `invalidInput` for settings that cannot be read.
     func check() throws {
         _ = try maintenanceMode()
+        _ = try verifyEffort()
         _ = try syncLevel()
     }
 }
