@@ -183,7 +183,9 @@ let testTargets: [Target] = [
             "RESTAPI", "ManagementAPI", "BackupServer", "BackupProtocol", "BackupFormats", "Datastore", "AccessControl",
             "Tasks", "StateDatabase", "BlobCoding", "Platform", logging,
         ]),
-    tests("Commands", ["Commands", "BackupFormats", "BackupClient", "BlobEncryption", "Platform", argumentParser]),
+    tests(
+        "Commands",
+        ["Commands", "BackupFormats", "ManagementAPI", "BackupClient", "BlobEncryption", "Platform", argumentParser]),
     .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: house),
 ]
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import BackupFormats
+import ManagementAPI
 import Testing
 
 @testable import Commands
@@ -39,12 +40,24 @@ struct CommandLineTests {
             "user generate-token u@pbs t --state /s", "user list-tokens u@pbs --state /s",
             "user delete-token u@pbs t --state /s",
             "acl update /datastore/x Admin --auth-id u@pbs --state /s", "acl list --state /s", "cert info --state /s",
+            "datastore show name", "datastore update name --comment x --verify-new --delete gc-schedule",
+            "garbage-collection start s", "garbage-collection status s", "garbage-collection list", "garbage-collect",
+            "verify s --ns a --ignore-verified false --outdated-after 30 --max-depth 2",
+            "prune --all --max-depth 1 --keep-last 3 --store s --state /s", "prune-job list", "prune-job show j",
+            "prune-job remove j", "verify-job run j", "sync-job list", "remote list", "remote scan r s --groups --ns a",
+            "pull r s t", "push t r s", "user update u@pbs --enable false", "user passwd u@pbs --password secret-word",
+            "user permissions u@pbs --path /", "node show", "task list --state /s", "namespace list --store s",
         ])
     func parses(_ line: String) throws {
         _ = try Program.parseAsRoot(line.split(separator: " ").map { String($0) })
     }
 
-    @Test("that is wrong ends with 255", arguments: ["backup", "nonsense", "restore a", "prune host/a --keep-last x"])
+    @Test(
+        "that is wrong ends with 255",
+        arguments: [
+            "backup", "nonsense", "restore a", "prune host/a --keep-last x", "prune --keep-last 1",
+            "prune host/a --all", "list --store s --repository s", "datastore update s --verify-new maybe",
+        ])
     func usage(_ line: String) async {
         #expect(await CairnCommands.run(Program.self, arguments: line.split(separator: " ").map { String($0) }) == 255)
     }
@@ -66,6 +79,89 @@ struct CommandLineTests {
     func unreachable(_ line: String) async {
         #expect(await CairnCommands.run(Program.self, arguments: line.split(separator: " ").map { String($0) }) == 255)
     }
+}
+
+/// Options made from a description, for want of a command.
+private enum Verification: EndpointChoice {
+    static let endpoint = "POST /admin/datastore/{store}/verify"
+    static let omitted: Set<String> = ["ns"]
+}
+
+private enum Removal: EndpointChoice {
+    static let endpoint = "PUT /config/datastore/{name}"
+}
+
+@Suite("Options from the description of an endpoint")
+struct EndpointOptionsTests {
+    private func values<Choice: EndpointChoice>(_: Choice.Type, _ line: String) throws -> JSONObject {
+        try EndpointOptions<Choice>.parse(line.split(separator: " ").map { String($0) }).values
+    }
+
+    @Test("become parameters of the right kind")
+    func kinds() throws {
+        #expect(try values(Verification.self, "") == [:])
+        #expect(
+            try values(Verification.self, "--outdated-after 30 --backup-id web --ignore-verified")
+                == ["backup-id": "web", "ignore-verified": true, "outdated-after": 30])
+        #expect(try values(Verification.self, "--ignore-verified off") == ["ignore-verified": false])
+        #expect(
+            try values(Removal.self, "--delete comment --delete notify") == ["delete": ["comment", "notify"]])
+    }
+
+    @Test("leave out those of the path and what the command gives otherwise")
+    func omits() {
+        #expect(throws: (any Error).self) { try values(Verification.self, "--store x") }
+        #expect(throws: (any Error).self) { try values(Verification.self, "--ns x") }
+    }
+
+    @Test("refuse what is no number or no boolean")
+    func refuses() {
+        #expect(throws: (any Error).self) { try values(Verification.self, "--outdated-after soon") }
+        #expect(throws: (any Error).self) { try BooleanOptions.check(["verify", "--ignore-verified=soon"]) }
+        #expect(throws: Never.self) { try BooleanOptions.check(["verify", "--ignore-verified=no", "--delete=x"]) }
+    }
+
+    @Test("stand in the help with what the description says")
+    func help() {
+        let text = EndpointOptions<Verification>.helpMessage(columns: 200)
+        #expect(text.contains("--outdated-after <number>") && text.contains("Days after which"))
+    }
+
+    @Test("belong to endpoints that there are")
+    func exist() {
+        let commands = CairnCommands.all.flatMap { Self.leaves($0) }
+        #expect(commands.count > 80)
+        let names = Set(Endpoint.all.map(\.name))
+        for choice in commands.flatMap({ Self.choices($0) }) { #expect(names.contains(choice), "\(choice)") }
+    }
+
+    private static func leaves(_ command: any ParsableCommand.Type) -> [any ParsableCommand.Type] {
+        let below = command.configuration.subcommands
+        return below.isEmpty ? [command] : below.flatMap { leaves($0) }
+    }
+
+    /// The endpoints of the option groups of a command.
+    private static func choices(_ command: any ParsableCommand.Type) -> [String] {
+        Mirror(reflecting: command.init()).children.compactMap { child in
+            (type(of: child.value) as? any OptionsOfEndpoint.Type)?.endpoint
+        }
+    }
+}
+
+private protocol OptionsOfEndpoint {
+    static var endpoint: String { get }
+}
+
+extension OptionGroup: OptionsOfEndpoint where Value: EndpointNaming {
+    static var endpoint: String { Value.endpoint }
+}
+
+private protocol EndpointNaming {
+    static var endpoint: String { get }
+}
+
+extension EndpointOptions: EndpointNaming {
+    static var endpoint: String { Choice.endpoint }
 }
 
 @Suite("Output")

@@ -11,13 +11,16 @@ package enum CairnCommands {
         BackupCommand.self, RestoreCommand.self, SnapshotCommand.self, ListCommand.self, GroupCommand.self,
         ChangeOwnerCommand.self, PruneCommand.self, CatalogCommand.self, NamespaceCommand.self, StatusCommand.self,
         LoginCommand.self, LogoutCommand.self, VersionCommand.self, TaskCommand.self, KeyCommand.self,
-        DatastoreCommand.self, UserCommand.self, ACLCommand.self, CertificateCommand.self,
+        GarbageCollectCommand.self, DatastoreCommand.self, GarbageCollectionCommand.self, VerifyCommand.self,
+        PruneJobCommand.self, VerifyJobCommand.self, SyncJobCommand.self, RemoteCommand.self, PullCommand.self,
+        PushCommand.self, UserCommand.self, ACLCommand.self, NodeCommand.self, CertificateCommand.self,
         SnapshotsAlias.self, FilesAlias.self, ForgetAlias.self, UploadLogAlias.self,
     ]
 
     /// Reads the command line, runs the command, and gives the exit status.
     package static func run(_ root: any ParsableCommand.Type, arguments: [String]? = nil) async -> Int32 {
         do {
+            try BooleanOptions.check(arguments ?? Array(CommandLine.arguments.dropFirst()))
             var command = try root.parseAsRoot(arguments)
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()

@@ -34,13 +34,15 @@ struct GroupList: AsyncParsableCommand {
             return first < second
         }
         output.write(
-            sorted,
-            columns: [
-                Column("group") { Self.name($0) }, .time("last backup", member: "last-backup"),
-                Column("count", member: "backup-count"), Column("owner", member: "owner"),
-                Column("files", member: "files"),
-                Column("comment", member: "comment"),
-            ])
+            sorted, columns: Self.columns)
+    }
+
+    static var columns: [Column] {
+        [
+            Column("group") { name($0) }, .time("last backup", member: "last-backup"),
+            Column("count", member: "backup-count"), Column("owner", member: "owner"), Column("files", member: "files"),
+            Column("comment", member: "comment"),
+        ]
     }
 
     private static func name(_ group: JSONValue) -> String {

@@ -3,39 +3,46 @@ import BackupFormats
 
 struct PruneCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "prune", abstract: "Removes old snapshots of a group by rules.",
+        commandName: "prune", abstract: "Removes old snapshots of a group, or of all groups, by rules.",
         discussion: "Without any --keep option all snapshots are kept.")
 
-    @Argument(help: ArgumentHelp("A group as type/id.", valueName: "group")) var group: String
-    @Option(help: "Keep so many of the newest.") var keepLast: Int?
-    @Option(help: "Keep one of each of so many hours.") var keepHourly: Int?
-    @Option(help: "Keep one of each of so many days.") var keepDaily: Int?
-    @Option(help: "Keep one of each of so many weeks.") var keepWeekly: Int?
-    @Option(help: "Keep one of each of so many months.") var keepMonthly: Int?
-    @Option(help: "Keep one of each of so many years.") var keepYearly: Int?
+    enum Settings: EndpointChoice {
+        static var endpoint: String { "POST /admin/datastore/{store}/prune" }
+        static var omitted: Set<String> { ["ns", "backup-type", "backup-id", "dry-run", "use-task"] }
+    }
+
+    @Argument(help: ArgumentHelp("A group as type/id.", valueName: "group")) var group: String?
+    @Flag(help: "All groups of the namespace and of those below instead of one; shows the log of the task.")
+    var all = false
+    @Option(help: "With --all, so many levels below the namespace, 0 to 7.") var maxDepth: Int?
+    @OptionGroup var rules: EndpointOptions<Settings>
     @Flag(name: [.customShort("n"), .long], help: "Only show what would be removed.") var dryRun = false
     @Flag(help: "Show nothing.") var quiet = false
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var namespace: NamespaceOption
     @OptionGroup var output: OutputOptions
 
-    mutating func run() async throws {
-        let name = try Names.group(group)
-        var parameters = try name.parameters.merging(namespace.parameters())
-        let rules = [
-            ("keep-last", keepLast), ("keep-hourly", keepHourly), ("keep-daily", keepDaily),
-            ("keep-weekly", keepWeekly),
-            ("keep-monthly", keepMonthly), ("keep-yearly", keepYearly),
-        ]
-        for (rule, count) in rules {
-            guard let count else { continue }
-            guard count >= 1 else { throw BackupFailure(.invalidInput, "--\(rule) must be 1 or more") }
-            parameters[rule] = .integer(count)
-        }
+    func validate() throws {
+        guard (group != nil) != all else { throw ValidationError("name one group, or give --all") }
+        guard all || maxDepth == nil else { throw ValidationError("--max-depth goes with --all") }
+    }
+
+    func run() async throws {
+        var parameters = try rules.values.merging(namespace.parameters())
         if dryRun { parameters["dry-run"] = true }
-        let result = try await repository.withServer { [parameters] server, repository in
+        if let group {
+            try await prune(Names.group(group), parameters)
+        } else {
+            if let maxDepth { parameters["max-depth"] = .integer(maxDepth) }
+            try await pruneAll(parameters)
+        }
+    }
+
+    private func prune(_ group: BackupGroup, _ parameters: JSONObject) async throws {
+        let result = try await repository.withServer { server, repository in
             try await server.call(
-                "POST", datastorePath(repository, "prune"), parameters, trying: "\(name) cannot be pruned")
+                "POST", datastorePath(repository, "prune"), parameters.merging(group.parameters),
+                trying: "\(group) cannot be pruned")
         }
         guard !quiet else { return }
         output.write(
@@ -47,5 +54,18 @@ struct PruneCommand: AsyncParsableCommand {
                     return item["keep"]?.boolValue == true ? "keep" : "remove"
                 },
             ])
+    }
+
+    private func pruneAll(_ parameters: JSONObject) async throws {
+        try await repository.withServer { server, repository in
+            let failure = "\(repository) cannot be pruned"
+            let task = try await server.call(
+                "POST", datastorePath(repository, "prune-datastore"), parameters, trying: failure)
+            if quiet, let upid = task.stringValue {
+                try await TaskLog.wait(for: upid, on: server, trying: failure)
+            } else {
+                try await TaskLog.show(task, on: server, as: output, trying: failure)
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import BackupClient
 import BackupFormats
 import BackupHTTP2
+import ManagementAPI
 import Platform
 
 struct ACLCommand: AsyncParsableCommand {
@@ -13,20 +14,22 @@ struct ACLUpdate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "update", abstract: "Gives a role on a path to a user or token, or takes it away.")
 
+    enum Settings: EndpointChoice {
+        static var endpoint: String { "PUT /access/acl" }
+        static var omitted: Set<String> { ["path", "role", "group"] }
+    }
+
     @Argument(help: ArgumentHelp("For example /datastore/NAME.", valueName: "path")) var path: String
-    @Argument(help: ArgumentHelp("For example DatastoreBackup, DatastoreAdmin, Admin, Audit.", valueName: "role"))
+    @Argument(
+        help: ArgumentHelp("For example DatastoreBackup, DatastoreAdmin, Admin, Audit.", valueName: "role"),
+        completion: .list(Endpoint.roleNames))
     var role: String
-    @Option(help: ArgumentHelp("user@realm or user@realm!token.", valueName: "id")) var authId: String
-    @Option(help: "Whether the role holds below the path as well: true or false.") var propagate: Bool?
-    @Flag(help: "Take the role away.") var delete = false
+    @OptionGroup var settings: EndpointOptions<Settings>
     @OptionGroup var owner: OwnerOptions
 
-    mutating func run() async throws {
-        var parameters: JSONObject = ["path": .string(path), "role": .string(role), "auth-id": .string(authId)]
-        if let propagate { parameters["propagate"] = .bool(propagate) }
-        if delete { parameters["delete"] = true }
-        let path = path
-        try await owner.withServer { [parameters] in
+    func run() async throws {
+        let parameters = settings.values.merging(["path": .string(path), "role": .string(role)])
+        try await owner.withServer {
             try await $0.call("PUT", "/access/acl", parameters, trying: "The rights on \(path) cannot be changed")
         }
     }
@@ -34,12 +37,18 @@ struct ACLUpdate: AsyncParsableCommand {
 
 struct ACLList: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "list", abstract: "Lists who has which role where.")
+
+    enum Settings: EndpointChoice {
+        static var endpoint: String { "GET /access/acl" }
+    }
+
+    @OptionGroup var settings: EndpointOptions<Settings>
     @OptionGroup var owner: OwnerOptions
     @OptionGroup var output: OutputOptions
 
-    mutating func run() async throws {
+    func run() async throws {
         let list = try await owner.withServer {
-            try await $0.call("GET", "/access/acl", trying: "The rights cannot be listed")
+            try await $0.call("GET", "/access/acl", settings.values, trying: "The rights cannot be listed")
         }
         output.write(
             list.arrayValue ?? [],

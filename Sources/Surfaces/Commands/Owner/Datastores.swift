@@ -4,32 +4,53 @@ import BackupFormats
 import BackupProtocol
 import Platform
 
+enum Datastores: ConfiguredObject {
+    static var noun: String { "datastore" }
+    static var path: String { "/config/datastore" }
+    static var idName: String { "name" }
+    static var columns: [Column] {
+        [
+            Column("name", member: "name"), Column("path", member: "path"),
+            Column("maintenance", member: "maintenance-mode"), Column("comment", member: "comment"),
+        ]
+    }
+}
+
 struct DatastoreCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "datastore", abstract: "Datastores of a server.",
-        subcommands: [DatastoreCreate.self, DatastoreList.self, DatastoreRemove.self])
+        subcommands: [
+            ObjectList<Datastores>.self, ObjectShow<Datastores>.self, DatastoreCreate.self,
+            ObjectUpdate<Datastores>.self, DatastoreRemove.self,
+        ])
 }
 
 struct DatastoreCreate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "create", abstract: "Makes a datastore, or adds one that exists.")
 
-    @Argument(help: ArgumentHelp("Its name, 3 to 32 characters.", valueName: "name")) var name: String
-    @Argument(help: ArgumentHelp("Its folder.", valueName: "path")) var path: String
-    @Flag(help: "The folder holds a datastore already; use it as it is.") var reuse = false
-    @Option(help: "A remark.") var comment: String?
-    @OptionGroup var owner: OwnerOptions
+    enum Settings: EndpointChoice {
+        static var endpoint: String { "POST /config/datastore" }
+        static var omitted: Set<String> { ["name", "path", "reuse-datastore"] }
+    }
 
-    mutating func run() async throws {
-        var parameters: JSONObject = ["name": .string(name), "path": .string(try absolute(path))]
+    @Argument(help: ArgumentHelp("Its name, 3 to 32 characters.", valueName: "name")) var name: String
+    @Argument(help: ArgumentHelp("Its folder.", valueName: "path"), completion: .directory) var path: String
+    @Flag(
+        name: [.long, .customLong("reuse-datastore")], help: "The folder holds a datastore already; use it as it is.")
+    var reuse = false
+    @OptionGroup var settings: EndpointOptions<Settings>
+    @OptionGroup var owner: OwnerOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        var parameters = settings.values.merging(["name": .string(name), "path": .string(try absolute(path))])
         if reuse { parameters["reuse-datastore"] = true }
-        if let comment { parameters["comment"] = .string(comment) }
         let failure = "The datastore \(name) cannot be made"
         try await owner.withServer { [parameters] server in
             let task = try await server.call("POST", "/config/datastore", parameters, trying: failure)
-            if let upid = task.stringValue { try await TaskLog.wait(for: upid, on: server, trying: failure) }
+            try await TaskLog.show(task, on: server, as: output, trying: failure)
         }
-        Output.note("The datastore \(name) is ready.")
     }
 
     /// The server runs elsewhere: it needs the whole path.
@@ -41,39 +62,25 @@ struct DatastoreCreate: AsyncParsableCommand {
     }
 }
 
-struct DatastoreList: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "Lists the datastores.")
+struct DatastoreRemove: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "remove", abstract: "Takes a datastore away from the server; its folder stays.",
+        discussion: "With --destroy-data its backups are removed as well, which cannot be undone.")
+
+    enum Settings: EndpointChoice {
+        static var endpoint: String { "DELETE /config/datastore/{name}" }
+    }
+
+    @Argument(help: ArgumentHelp("Its name.", valueName: "name")) var name: String
+    @OptionGroup var settings: EndpointOptions<Settings>
     @OptionGroup var owner: OwnerOptions
     @OptionGroup var output: OutputOptions
 
-    mutating func run() async throws {
-        let list = try await owner.withServer {
-            try await $0.call("GET", "/config/datastore", trying: "The datastores cannot be listed")
-        }
-        output.write(
-            list.arrayValue ?? [],
-            columns: [
-                Column("name", member: "name"), Column("path", member: "path"), Column("comment", member: "comment"),
-            ])
-    }
-}
-
-struct DatastoreRemove: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "remove", abstract: "Takes a datastore away from the server; its folder stays.")
-
-    @Argument(help: ArgumentHelp("Its name.", valueName: "name")) var name: String
-    @Flag(help: "Remove the backups as well. This cannot be undone.") var destroyData = false
-    @OptionGroup var owner: OwnerOptions
-
-    mutating func run() async throws {
-        var parameters: JSONObject = [:]
-        if destroyData { parameters["destroy-data"] = true }
+    func run() async throws {
         let failure = "The datastore \(name) cannot be removed"
-        let path = "/config/datastore/\(FormText.encode(name))"
-        try await owner.withServer { [parameters] server in
-            let task = try await server.call("DELETE", path, parameters, trying: failure)
-            if let upid = task.stringValue { try await TaskLog.wait(for: upid, on: server, trying: failure) }
+        try await owner.withServer { server in
+            let task = try await server.call("DELETE", Datastores.path(of: name), settings.values, trying: failure)
+            try await TaskLog.show(task, on: server, as: output, trying: failure)
         }
     }
 }

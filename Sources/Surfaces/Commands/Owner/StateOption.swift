@@ -3,12 +3,10 @@ import BackupClient
 import BackupFormats
 import Platform
 
-/// How an owner's command reaches the server: by the state folder of the one on this machine, or, without it, as any
-/// administrator over the network.
+/// How an owner's command reaches the server: by the state folder of the one on this machine, or as any administrator
+/// over the network.
 struct OwnerOptions: ParsableArguments {
-    @Option(
-        help: ArgumentHelp("The state folder of the server on this machine; acts as its owner.", valueName: "folder"))
-    var state: String?
+    @Option(help: LocalServer.stateHelp, completion: .directory) var state: String?
 
     @Option(
         help: ArgumentHelp(
@@ -17,24 +15,24 @@ struct OwnerOptions: ParsableArguments {
 
     @discardableResult
     func withServer<Value>(_ body: (RemoteServer) async throws -> Value) async throws -> Value {
-        let server = try await open()
-        do {
-            let value = try await body(server)
-            await server.close()
-            return value
-        } catch {
-            await server.close()
-            throw error
-        }
+        try await open().closed(after: body)
     }
 
+    /// What is named on the command line comes first, then what the environment names, then the usual state folder.
     private func open() async throws -> RemoteServer {
         if let state { return try await LocalServer.open(state: state) }
-        guard let text = try repository ?? SecretSource.repository.value(in: .current) else {
-            throw BackupFailure(
-                .invalidInput, "No server is named",
-                hints: ["Give --state with the state folder of a server on this machine, or --repository."])
+        if let repository { return try await Login.open(Repository(parsing: repository)) }
+        if let folder = LocalServer.namedFolder() { return try await LocalServer.open(state: folder) }
+        if let text = try SecretSource.repository.value(in: .current) {
+            return try await Login.open(Repository(parsing: text))
         }
-        return try await Login.open(Repository(parsing: text))
+        if LocalServer.hasRun(in: LocalServer.usualFolder) {
+            return try await LocalServer.open(state: LocalServer.usualFolder)
+        }
+        throw BackupFailure(
+            .invalidInput, "No server is named",
+            hints: [
+                "Give --state (or set CAIRN_STATE) with the state folder of a server on this machine, or --repository."
+            ])
     }
 }

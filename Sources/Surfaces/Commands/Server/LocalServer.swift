@@ -1,3 +1,4 @@
+import ArgumentParser
 import BackupClient
 import BackupFormats
 import BackupHTTP2
@@ -8,11 +9,29 @@ enum LocalServer {
     static let addressFile = "server.json"
     static let secretFile = "local-admin.token"
     private static let byteLimit = 64 << 10
+    /// Where the packaged server keeps its state.
+    static let usualFolder = "/var/lib/cairn"
+    static let stateHelp = ArgumentHelp(
+        "The state folder of the server on this machine; acts as its owner. By default CAIRN_STATE, then "
+            + "\(usualFolder).",
+        valueName: "folder")
+
+    /// The state folder that the environment names.
+    static func namedFolder(_ environment: Environment = .current) -> String? {
+        environment["CAIRN_STATE"].flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    /// Whether a server runs with that folder, or was killed.
+    static func hasRun(in folder: String) -> Bool {
+        (try? FileSystem.exists("\(folder)/\(addressFile)")) == true
+    }
 
     /// Connects to the running server and acts as `root@pam`.
     ///
     /// - Throws: ``BackupFailure`` of kind `unavailable` where no server runs with that folder.
-    static func open(state folder: String) async throws -> RemoteServer {
+    static func open(
+        state folder: String, options: ConnectionOptions = ConnectionOptions()
+    ) async throws -> RemoteServer {
         let document = try JSONValue(parsing: read(folder, addressFile))
         guard let text = document["address"]?.stringValue, let address = address(text),
             let fingerprint = document["fingerprint"]?.stringValue.flatMap({ CertificateFingerprint(parsing: $0) })
@@ -23,7 +42,8 @@ enum LocalServer {
         }
         let secret = String(decoding: try read(folder, secretFile).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
         do {
-            let connection = try await ServerConnection.connect(to: address, trust: .fingerprint(fingerprint))
+            let connection = try await ServerConnection.connect(
+                to: address, trust: .fingerprint(fingerprint), options: options)
             return RemoteServer(connection: connection, credentials: .local(secret: secret))
         } catch let failure as BackupFailure {
             throw BackupFailure(

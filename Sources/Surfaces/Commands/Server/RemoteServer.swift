@@ -34,8 +34,8 @@ package final class RemoteServer: Sendable {
 
     // MARK: - REST
 
-    /// `data` of the answer. Parameters go into the query for GET, PUT and DELETE and into a JSON body for POST, as the
-    /// stock client sends them.
+    /// `data` of the answer. Parameters go into the query for GET and DELETE and into a JSON body for POST and PUT: a
+    /// query is short, and servers write it into logs.
     ///
     /// - Throws: ``BackupFailure`` with `trying` as summary and the server's text as cause.
     @discardableResult
@@ -50,7 +50,7 @@ package final class RemoteServer: Sendable {
         _ method: String, _ path: String, _ parameters: JSONObject = [:], trying: @autoclosure () -> String
     ) async throws -> JSONValue {
         var request = HTTPRequest(method: method, target: Self.apiRoot + path)
-        if method == "POST" {
+        if method == "POST" || method == "PUT" {
             request.headers.append(("content-type", "application/json"))
             request.body = Array(JSONValue.object(parameters).compactText.utf8)
         } else if !parameters.members.isEmpty {
@@ -118,6 +118,18 @@ package final class RemoteServer: Sendable {
     }
 
     package func close() async { await connection.close() }
+
+    /// Runs `body` and closes the connection, whatever comes of it.
+    func closed<Value>(after body: (RemoteServer) async throws -> Value) async throws -> Value {
+        do {
+            let value = try await body(self)
+            await close()
+            return value
+        } catch {
+            await close()
+            throw error
+        }
+    }
 
     // MARK: - Credentials
 

@@ -1,11 +1,11 @@
 import ArgumentParser
 import BackupClient
 import BackupFormats
-import BackupProtocol
 import BackupHTTP2
+import BackupProtocol
 import Platform
 
-/// Which datastore, and how the connection may be used.
+/// Which datastore: of a repository, or of the server on this machine.
 struct RepositoryOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -13,10 +13,24 @@ struct RepositoryOptions: ParsableArguments {
             valueName: "repository"))
     var repository: String?
 
+    @Option(help: ArgumentHelp("A datastore of the server on this machine, as its owner.", valueName: "name"))
+    var store: String?
+
+    @Option(help: LocalServer.stateHelp, completion: .directory) var state: String?
+
+    func validate() throws {
+        guard repository == nil || store == nil && state == nil else {
+            throw ValidationError("--repository and --store or --state exclude each other")
+        }
+    }
+
     func resolve(_ environment: Environment = .current) throws -> Repository {
         guard let text = try repository ?? SecretSource.repository.value(in: environment) else {
             throw BackupFailure(
-                .invalidInput, "No repository is named", hints: ["Give --repository, or set PBS_REPOSITORY."])
+                .invalidInput, "No repository is named",
+                hints: [
+                    "Give --repository, or set PBS_REPOSITORY; for the server on this machine give --store and --state."
+                ])
         }
         return try Repository(parsing: text)
     }
@@ -26,16 +40,42 @@ struct RepositoryOptions: ParsableArguments {
     func withServer<Value>(
         options: RateOptions? = nil, _ body: (RemoteServer, Repository) async throws -> Value
     ) async throws -> Value {
-        let repository = try resolve()
-        let server = try await Login.open(repository, options: options?.connectionOptions() ?? ConnectionOptions())
-        do {
-            let value = try await body(server, repository)
-            await server.close()
-            return value
-        } catch {
-            await server.close()
-            throw error
+        let connection = try options?.connectionOptions() ?? ConnectionOptions()
+        if let store {
+            return try await local(connection).closed(after: { server in
+                let address = server.address
+                return try await body(server, Repository(host: address.host, port: address.port, datastore: store))
+            })
         }
+        guard state == nil else {
+            throw BackupFailure(
+                .invalidInput, "No datastore is named",
+                hints: ["Give --store with a datastore of the server on this machine."])
+        }
+        let repository = try resolve()
+        return try await Login.open(repository, options: connection).closed(after: { try await body($0, repository) })
+    }
+
+    /// Like ``withServer(options:_:)`` for calls that may do without a datastore: none is given where only --state
+    /// is, or where nothing names a server and one runs on this machine.
+    @discardableResult
+    func withServer<Value>(
+        anyStore body: (RemoteServer, _ datastore: String?) async throws -> Value
+    ) async throws -> Value {
+        let isLocal = try store != nil || state != nil || isOnlyLocal()
+        if isLocal { return try await local().closed(after: { try await body($0, store) }) }
+        return try await withServer { try await body($0, $1.datastore) }
+    }
+
+    private func isOnlyLocal() throws -> Bool {
+        guard repository == nil else { return false }
+        if LocalServer.namedFolder() != nil { return true }
+        return try SecretSource.repository.value(in: .current) == nil && LocalServer.hasRun(in: LocalServer.usualFolder)
+    }
+
+    private func local(_ options: ConnectionOptions = ConnectionOptions()) async throws -> RemoteServer {
+        try await LocalServer.open(
+            state: state ?? LocalServer.namedFolder() ?? LocalServer.usualFolder, options: options)
     }
 }
 

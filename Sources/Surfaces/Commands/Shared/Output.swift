@@ -18,6 +18,8 @@ struct OutputOptions: ParsableArguments {
         format ?? Environment.current["PROXMOX_OUTPUT_FORMAT"].flatMap { OutputFormat(rawValue: $0) } ?? .text
     }
 
+    var isText: Bool { chosen == .text }
+
     /// Writes a value: `text` makes the lines for people.
     func write(_ value: JSONValue, text: (JSONValue) -> String) {
         switch chosen {
@@ -33,6 +35,17 @@ struct OutputOptions: ParsableArguments {
     func write(_ items: [JSONValue], columns: [Column]) {
         write(.array(items)) { _ in
             items.isEmpty ? "" : Table.render(columns.map(\.title), items.map { item in columns.map { $0.cell(item) } })
+        }
+    }
+}
+
+extension OutputOptions {
+    /// Writes the members of an object, a line each.
+    func write(fields value: JSONValue) {
+        write(value) { value in
+            let members = value.objectValue?.members ?? []
+            return members.isEmpty
+                ? "" : Table.render(["name", "value"], members.map { [$0.name, Column.text($0.value)] })
         }
     }
 }

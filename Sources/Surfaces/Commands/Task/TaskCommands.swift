@@ -19,13 +19,14 @@ struct TaskList: AsyncParsableCommand {
 
     mutating func run() async throws {
         let (limit, all) = (limit, all)
-        let tasks = try await repository.withServer { server, repository in
-            var parameters: JSONObject = ["limit": .integer(limit), "store": .string(repository.datastore)]
+        let tasks = try await repository.withServer(anyStore: { server, datastore in
+            var parameters: JSONObject = ["limit": .integer(limit)]
+            if let datastore { parameters["store"] = .string(datastore) }
             if !all { parameters["running"] = true }
             return try await server.call(
                 "GET", "/nodes/localhost/tasks", parameters,
-                trying: "The tasks of \(repository.serverName) cannot be listed")
-        }
+                trying: "The tasks of \(server.address) cannot be listed")
+        })
         output.write(
             tasks.arrayValue ?? [],
             columns: [
@@ -47,7 +48,7 @@ struct TaskLogCommand: AsyncParsableCommand {
 
     mutating func run() async throws {
         let upid = upid
-        try await repository.withServer { server, _ in try await TaskLog.follow(upid, on: server) }
+        try await repository.withServer(anyStore: { server, _ in try await TaskLog.follow(upid, on: server) })
     }
 }
 
@@ -59,9 +60,9 @@ struct TaskStop: AsyncParsableCommand {
 
     mutating func run() async throws {
         let upid = upid
-        try await repository.withServer { server, _ in
+        try await repository.withServer(anyStore: { server, _ in
             try await server.call("DELETE", TaskLog.path(upid), trying: "The task cannot be stopped")
-        }
+        })
     }
 }
 
@@ -89,20 +90,39 @@ enum TaskLog {
         }
     }
 
+    /// Shows a task that a call has started until it ends: people see its log, programs get its last status.
+    ///
+    /// - Throws: ``BackupFailure`` with the task's own error.
+    static func show(_ upid: JSONValue, on server: RemoteServer, as output: OutputOptions, trying: String) async throws
+    {
+        guard let upid = upid.stringValue else {
+            throw BackupFailure(.corruptData, "\(trying): the answer names no task")
+        }
+        if output.isText { try await follow(upid, on: server) }
+        let status = try await end(of: upid, on: server, trying: trying)
+        if !output.isText { output.write(status) { _ in "" } }
+        try check(status, trying: trying)
+    }
+
     /// Waits for a task that a call has started.
     ///
     /// - Throws: ``BackupFailure`` with the task's own error.
     static func wait(for upid: String, on server: RemoteServer, trying: String) async throws {
+        try check(try await end(of: upid, on: server, trying: trying), trying: trying)
+    }
+
+    private static func end(of upid: String, on server: RemoteServer, trying: String) async throws -> JSONValue {
         while true {
             let status = try await server.call("GET", path(upid) + "/status", trying: trying)
-            if status["status"]?.stringValue == "stopped" {
-                let result = status["exitstatus"]?.stringValue ?? "unknown"
-                guard result == "OK" || result.hasPrefix("WARNINGS") else {
-                    throw BackupFailure(.internalFault, trying, cause: BackupFailure(.internalFault, result))
-                }
-                return
-            }
+            if status["status"]?.stringValue == "stopped" { return status }
             try await Task.sleep(for: .milliseconds(100))
+        }
+    }
+
+    private static func check(_ status: JSONValue, trying: String) throws {
+        let result = status["exitstatus"]?.stringValue ?? "unknown"
+        guard result == "OK" || result.hasPrefix("WARNINGS") else {
+            throw BackupFailure(.internalFault, trying, cause: BackupFailure(.internalFault, result))
         }
     }
 }
