@@ -24,14 +24,16 @@ package struct ChunkDigest: Hashable, Sendable {
     /// From exactly 32 bytes; nil for any other count.
     package init?(bytes: some Collection<UInt8>) {
         guard bytes.count == Self.byteCount else { return nil }
-        let array = Array(bytes)
-        words = array.withUnsafeBytes {
-            SIMD4(
-                UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
-                UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
-                UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 16, as: UInt64.self)),
-                UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 24, as: UInt64.self)))
-        }
+        self = Array(bytes).withUnsafeBytes { ChunkDigest(loading: $0) }
+    }
+
+    /// From the first 32 bytes of a buffer; there must be as many.
+    package init(loading bytes: UnsafeRawBufferPointer) {
+        words = SIMD4(
+            UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
+            UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
+            UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self)),
+            UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 24, as: UInt64.self)))
     }
 
     /// From 64 lowercase hexadecimal digits; nil for anything else (upper case included).
@@ -62,6 +64,9 @@ package struct ChunkDigest: Hashable, Sendable {
     package func append(to output: inout [UInt8]) {
         for index in 0..<4 { output.appendLittleEndian(words[index]) }
     }
+
+    /// The first 16 bytes, as two little-endian words.
+    package var firstWords: SIMD2<UInt64> { words.lowHalf }
 
     /// The first two bytes as a number: the prefix folder of the chunk store, and its lock.
     package var prefix: UInt16 {

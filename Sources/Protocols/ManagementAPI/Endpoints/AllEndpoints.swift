@@ -1,4 +1,5 @@
 extension Endpoint {
     /// The whole REST API, in the order of the reference page. Method and path are unique.
-    package static let all: [Endpoint] = basics + access + content + configuration + nodes + sessions + unbuilt
+    package static let all: [Endpoint] =
+        basics + access + content + collections + configuration + nodes + sessions + unbuilt
 }

@@ -147,16 +147,6 @@ extension Endpoint {
                 .integer("rate", 1...Int64.max, "Bytes read in a second at most. Cairn only.").optional(),
             ],
             result: "task id"),
-        Endpoint(
-            .post, "\(base)/gc", "Starts a garbage collection, as a task.",
-            access: .privilege(anyOf: ["Datastore.Modify"], on: "/datastore/{store}"), [.store], result: "task id",
-            isBuilt: false),
-        Endpoint(
-            .get, "\(base)/gc", "Tells the figures of the last garbage collection.",
-            access: .privilege(anyOf: ["Datastore.Audit"], on: "/datastore/{store}"), [.store],
-            result:
-                "{store, upid, index-file-count, index-data-bytes, disk-bytes, disk-chunks, removed-bytes, removed-chunks, pending-bytes, pending-chunks, removed-bad, still-bad}"
-        ),
     ]
 
     private static let notes = EndpointParameter.text("notes", "The text; its first line is shown in listings.")

@@ -15,7 +15,6 @@ extension Endpoint {
         ("/admin/datastore/{store}/rrd", [.get]),
         ("/admin/datastore/{store}/mount", [.post]), ("/admin/datastore/{store}/unmount", [.post]),
         ("/admin/datastore/{store}/s3-refresh", [.put]),
-        ("/admin/gc", [.get]), ("/admin/gc/{store}", [.get]),
         ("/admin/prune", [.get]), ("/admin/prune/{id}/run", [.post]),
         ("/admin/sync", [.get]), ("/admin/sync/{id}/run", [.post]),
         ("/admin/verify", [.get]), ("/admin/verify/{id}/run", [.post]),

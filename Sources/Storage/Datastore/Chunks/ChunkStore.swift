@@ -31,7 +31,7 @@ package final class ChunkStore: Sendable {
     package let pins = PinBoard()
     private let layout: StoreLayout
     private let owner: FileOwner
-    private let options: StoreOptions
+    let options: StoreOptions
     private let isReadOnly: Bool
     private let stripes = (0..<ChunkStore.stripeCount).map { _ in Stripe() }
 
@@ -44,7 +44,8 @@ package final class ChunkStore: Sendable {
 
     func path(of digest: ChunkDigest) -> String { "\(layout.chunks)/\(prefixName(digest.prefix))/\(digest)" }
 
-    private func withLock<Value>(_ digest: ChunkDigest, _ body: () throws -> Value) rethrows -> Value {
+    /// Runs `body` while nobody else changes files of the chunk's prefix.
+    func withLock<Value>(_ digest: ChunkDigest, _ body: () throws -> Value) rethrows -> Value {
         try stripes[Int(digest.prefix) % Self.stripeCount].mutex.withLock { _ in try body() }
     }
 

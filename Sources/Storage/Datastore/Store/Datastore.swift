@@ -27,6 +27,7 @@ package final class Datastore: Sendable {
     let owner: FileOwner
     let options: StoreOptions
     let syncGate: SyncGate
+    let collections = CollectionBoard()
     /// Held until ``close()``; nil where the store is open for reading only.
     private let locks: Mutex<OpenerLocks?>
 
@@ -56,10 +57,30 @@ package final class Datastore: Sendable {
 
     /// Gives up the locks, so that another process may open the store. The second call does nothing.
     ///
-    /// - Throws: ``BackupFailure`` of kind `conflict` while a session writes or a snapshot is in use.
+    /// - Throws: ``BackupFailure`` of kind `conflict` while a session writes, a snapshot is in use or garbage is
+    ///   collected.
     package func close() throws {
-        try sessions.close()
+        try collections.close(name)
+        do { try sessions.close() } catch {
+            collections.reopen()
+            throw error
+        }
         locks.withLock { $0 = nil }
+    }
+
+    /// Keeps other servers out, which the lock of an open store does not: they may share it.
+    func beginExclusiveUse() throws {
+        try locks.withLock { locks in
+            do { try locks?.process.change(to: .exclusive) } catch let error as SystemError where error.isLocked {
+                throw BackupFailure(
+                    .conflict, "Garbage of datastore \(name) cannot be collected: another server uses it", cause: error)
+            }
+        }
+    }
+
+    func endExclusiveUse() {
+        // To share what one has alone cannot fail but by a kernel without locks; then the stronger lock stays.
+        locks.withLock { _ = try? $0?.process.change(to: .shared) }
     }
 
     func requireWritable() throws {

@@ -16,6 +16,8 @@ struct StoreLayout: Sendable {
     var chunks: String { "\(root)/.chunks" }
     /// Prefix folders that `create` has not finished.
     var newChunks: String { "\(root)/.chunks.new" }
+    /// The figures of the last garbage collection.
+    var collectionStatus: String { "\(root)/.gc-status" }
     /// The lock that a PBS takes too.
     var processLock: String { "\(root)/.lock" }
     /// Ours; other software skips names with a dot.
@@ -23,6 +25,8 @@ struct StoreLayout: Sendable {
     var ownerLock: String { "\(own)/lock" }
     /// Snapshots being written, a folder and a `.task` file each.
     var sessions: String { "\(own)/sessions" }
+    /// Where a garbage collection puts what its memory cannot hold.
+    var spilled: String { "\(own)/collection" }
     /// What was removed from the tree by a rename and is being deleted.
     var removed: String { "\(own)/removed" }
 

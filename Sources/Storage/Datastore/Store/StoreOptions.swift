@@ -22,6 +22,8 @@ package struct StoreOptions: Sendable {
     /// Free bytes below which no session begins, so that what runs can still finish; nil for the smaller of 1 GiB and a
     /// hundredth of the file system. (Design decision 10.)
     package var minimumFreeByteCount: Int64?
+    /// Bytes that garbage collection uses for the digests in use, at most 43 a chunk; what is more goes to the disk.
+    package var collectionMemory = 1 << 30
     /// Gives the creation times of index files.
     package var time: TimeSource = .system
     /// Called before each step that changes the disk; tests make it throw, wait or stop the process there.
@@ -35,4 +37,5 @@ package enum StoreStep: String, CaseIterable, Sendable {
     case stageFolder, chunkWrite, chunkRename, indexCreate, indexAppend, indexClose, indexRename, blobWrite
     case finishCheck, manifestRewrite, groupFolder, ownerWrite, syncFileSystem, publishRename, syncFolders, published
     case moveAside, removeMovedAside
+    case collectWalk, collectIndex, collectSpill, collectFolder, collectRemove, collectStatus
 }

@@ -59,13 +59,3 @@ enum ContentJSON {
         return .string(String(notes.prefix { !$0.isNewline }))
     }
 }
-
-/// The figures of garbage collection; there is none yet, so they are those of a store where it never ran.
-enum GarbageJSON {
-    static let neverRun = JSONObject(
-        [JSONObject.Member(name: "upid", value: .null)]
-            + [
-                "index-file-count", "index-data-bytes", "disk-bytes", "disk-chunks", "removed-bytes", "removed-chunks",
-                "pending-bytes", "pending-chunks", "removed-bad", "still-bad",
-            ].map { JSONObject.Member(name: $0, value: 0) })
-}

@@ -42,7 +42,7 @@ extension Routes {
                         var object = figures(try store.usage())
                         if isVerbose {
                             object["counts"] = counts(try store.counts())
-                            object["gc-status"] = .object(GarbageJSON.neverRun)
+                            object["gc-status"] = CollectionJSON.status(try store.lastCollection())
                         }
                         return object
                     }))
@@ -55,13 +55,6 @@ extension Routes {
                 return stores.activeOperations(of: name)
             }
             return .data(["read": .integer(count.reading), "write": .integer(count.writing)])
-        },
-        "GET \(store)/gc": { call in
-            let name = try call.values.string("store")
-            _ = try await call.blocking { try call.services.stores.datastore(name, for: .read) }
-            var object = GarbageJSON.neverRun
-            object["store"] = .string(name)
-            return .data(.object(object))
         },
         "GET /status/datastore-usage": { call in
             let caller = try call.identity.authID
@@ -82,7 +75,7 @@ extension Routes {
         do {
             let store = try call.services.stores.datastore(record.name, for: .read)
             for member in figures(try store.usage()).members { object[member.name] = member.value }
-            object["gc-status"] = .object(GarbageJSON.neverRun)
+            object["gc-status"] = CollectionJSON.status(try store.lastCollection())
         } catch {
             object["error"] = .string("\(error)")
         }
