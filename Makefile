@@ -3,6 +3,7 @@
 SWIFT ?= swift
 SOURCE ?=
 PREFIX ?= /usr/local
+BIN ?=
 
 .PHONY: help demo test soak build bench fmt check install packages
 
@@ -37,9 +38,9 @@ fmt:
 check:
 	$(SWIFT) format lint --strict --parallel --recursive Sources Tests Package.swift
 
-## make install  put the release program into PREFIX/bin (default /usr/local)
-install: build
-	install -D -m 755 .build/release/cairn "$(DESTDIR)$(PREFIX)/bin/cairn"
+## make install  put the program, completions, manual and systemd unit below PREFIX (default /usr/local); BIN= installs that one
+install: $(if $(BIN),,build)
+	@BIN="$(BIN)" PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install.sh
 
 packages:
 	@scripts/system-packages.sh
