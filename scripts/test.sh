@@ -30,6 +30,7 @@ outside crowd.run || failed=1
 outside faults.run || failed=1
 outside owner.run || failed=1
 outside install.run || failed=1
+outside state.run || failed=1
 
 # One after the other: what waits for a time limit must not depend on what else runs.
 swift test --skip-build --no-parallel || failed=1

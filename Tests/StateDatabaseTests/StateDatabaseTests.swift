@@ -144,6 +144,26 @@ struct StateDatabaseTests {
         try scene.folder.replace(StateDatabase.fileName, with: Array(repeating: 65, count: 5000))
         let failure = #expect(throws: BackupFailure.self) { try StateDatabase(folder: scene.folder) }
         #expect(failure?.kind == .corruptData)
+        #expect(failure?.hints.first?.contains("cairn state import") == true)
+    }
+
+    @Test("that is damaged in the middle is refused")
+    func holed() throws {
+        let scene = try Scene()
+        try scene.database.write { state in
+            for number in 0..<2000 {
+                try state.put(ConfigEntry(id: "job\(number)", properties: ["schedule": "daily"]), in: .pruneJob)
+            }
+        }
+        scene.database.close()
+        var bytes = try #require(try scene.folder.read(StateDatabase.fileName, limit: 10 << 20))
+        let page = 4096
+        for start in stride(from: bytes.count / page / 2 * page, to: bytes.count, by: page) {
+            bytes.replaceSubrange(start..<start + page, with: [UInt8](repeating: 0xA5, count: page))
+        }
+        try scene.folder.replace(StateDatabase.fileName, with: bytes)
+        let failure = #expect(throws: BackupFailure.self) { try StateDatabase(folder: scene.folder) }
+        #expect(failure?.kind == .corruptData)
     }
 
     @Test("serves asynchronous callers as well")

@@ -15,8 +15,10 @@ package final class StateDatabase: Sendable {
 
     /// Opens the database in `folder`, makes it where there is none, and brings an older one up to date.
     ///
+    /// The whole file is checked: damage is told at the start, before anything is decided by what is left.
+    ///
     /// - Throws: ``BackupFailure`` of kind `unsupported` where a newer version of Cairn has written the file, of kind
-    ///   `internalFault` where it cannot be opened.
+    ///   `corruptData` where it is damaged, of kind `internalFault` where it cannot be opened.
     package init(folder: StateFolder) throws {
         self.folder = folder
         let path = folder.path(of: Self.fileName)
@@ -28,8 +30,14 @@ package final class StateDatabase: Sendable {
         configuration.prepareDatabase { database in
             try database.execute(sql: "PRAGMA synchronous = FULL")
         }
-        pool = try Self.translating("cannot be opened") { try DatabasePool(path: path, configuration: configuration) }
-        try Self.translating("cannot be brought up to date") {
+        pool = try Self.translating("cannot be opened", path) {
+            try DatabasePool(path: path, configuration: configuration)
+        }
+        try Self.translating("cannot be brought up to date", path) {
+            let verdict = try pool.read { try String.fetchOne($0, sql: "PRAGMA quick_check(1)") }
+            guard verdict == "ok" else {
+                throw Self.damaged(path, cause: verdict.map { BackupFailure(.corruptData, $0) })
+            }
             let migrator = Schema.migrator
             guard try !pool.read({ try migrator.hasBeenSuperseded($0) }) else {
                 throw BackupFailure(
@@ -42,19 +50,23 @@ package final class StateDatabase: Sendable {
 
     /// Reads one consistent state.
     package func read<Value>(_ body: (StateReader) throws -> Value) throws -> Value {
-        try Self.translating("cannot be read") { try pool.read { try body(StateReader($0)) } }
+        try Self.translating("cannot be read", folder.path(of: Self.fileName)) {
+            try pool.read { try body(StateReader($0)) }
+        }
     }
 
     /// Runs one transaction. When this returns, it survives a crash.
     package func write<Value>(_ body: (StateWriter) throws -> Value) throws -> Value {
-        try Self.translating("cannot be written") { try pool.write { try body(StateWriter($0)) } }
+        try Self.translating("cannot be written", folder.path(of: Self.fileName)) {
+            try pool.write { try body(StateWriter($0)) }
+        }
     }
 
     /// Reads one consistent state without holding a thread meanwhile.
     package func read<Value: Sendable>(_ body: @escaping @Sendable (StateReader) throws -> Value) async throws -> Value
     {
         do { return try await pool.read { try body(StateReader($0)) } } catch {
-            throw Self.translated(error, "cannot be read")
+            throw Self.translated(error, "cannot be read", folder.path(of: Self.fileName))
         }
     }
 
@@ -63,7 +75,7 @@ package final class StateDatabase: Sendable {
         _ body: @escaping @Sendable (StateWriter) throws -> Value
     ) async throws -> Value {
         do { return try await pool.write { try body(StateWriter($0)) } } catch {
-            throw Self.translated(error, "cannot be written")
+            throw Self.translated(error, "cannot be written", folder.path(of: Self.fileName))
         }
     }
 
@@ -75,19 +87,31 @@ package final class StateDatabase: Sendable {
         try? pool.close()
     }
 
-    private static func translating<Value>(_ what: String, _ body: () throws -> Value) throws -> Value {
-        do { return try body() } catch { throw translated(error, what) }
+    private static func translating<Value>(_ what: String, _ path: String, _ body: () throws -> Value) throws -> Value {
+        do { return try body() } catch { throw translated(error, what, path) }
     }
 
-    private static func translated(_ error: any Error, _ what: String) -> any Error {
+    private static func translated(_ error: any Error, _ what: String, _ path: String) -> any Error {
         guard let error = error as? DatabaseError else { return error }
-        let kind: BackupFailure.Kind =
-            switch error.resultCode {
-            case .SQLITE_FULL: .storageFull
-            case .SQLITE_BUSY, .SQLITE_LOCKED: .unavailable
-            case .SQLITE_CORRUPT, .SQLITE_NOTADB: .corruptData
-            default: .internalFault
-            }
+        let kind: BackupFailure.Kind
+        switch error.resultCode {
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB: return damaged(path, cause: error)
+        case .SQLITE_FULL: kind = .storageFull
+        case .SQLITE_BUSY, .SQLITE_LOCKED: kind = .unavailable
+        default: kind = .internalFault
+        }
         return BackupFailure(kind, "The state database \(what)", cause: error)
+    }
+
+    private static func damaged(_ path: String, cause: (any Error)?) -> BackupFailure {
+        BackupFailure(
+            .corruptData, "The state database \(path) is damaged",
+            hints: [
+                "Move it away with the files beside it that end in -wal and -shm, then bring an exported state back: "
+                    + "`cairn state import FILE`.",
+                "Without an export start with an empty state and add each datastore by "
+                    + "`cairn datastore create NAME PATH --reuse`: no backup is lost.",
+            ],
+            cause: cause)
     }
 }
