@@ -30,6 +30,28 @@ enum KeyDerivationName: String, CaseIterable, ExpressibleByArgument {
     }
 }
 
+/// The key file that a command is about.
+struct KeyFileArgument: ParsableArguments {
+    @Argument(
+        help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path"), completion: .file()
+    )
+    var given: String?
+
+    func path() throws -> String { try given ?? KeyFiles.defaultPath() }
+}
+
+/// How a command is to protect a key file.
+struct KeyProtectionOptions: ParsableArguments {
+    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName =
+        .scrypt
+    @Option(help: "A reminder of the passphrase, kept in the open.") var hint: String?
+
+    /// The protection with its passphrase, which is taken from the environment or asked for.
+    func ask(for name: String, from source: SecretSource) throws -> KeyFile.Protection {
+        try kdf.protection(passphrase: kdf == .none ? nil : Passphrase.new(for: name, from: source), hint: hint)
+    }
+}
+
 /// Key files on this machine.
 enum KeyFiles {
     static func defaultPath() throws -> String {
@@ -71,19 +93,15 @@ struct KeyCreate: AsyncParsableCommand {
         commandName: "create", abstract: "Makes a new encryption key.",
         discussion: "Keep a copy elsewhere: what was encrypted with a lost key cannot be read by anybody.")
 
-    @Argument(help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path")) var path:
-        String?
-    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName =
-        .scrypt
-    @Option(help: "A reminder of the passphrase, kept in the open.") var hint: String?
+    @OptionGroup var file: KeyFileArgument
+    @OptionGroup var protection: KeyProtectionOptions
 
     mutating func run() async throws {
-        let target = try path ?? KeyFiles.defaultPath()
-        let passphrase = kdf == .none ? nil : try Passphrase.new(for: "the key", from: .encryptionPassword)
-        let file = try KeyFile(
-            for: .generate(), protection: try kdf.protection(passphrase: passphrase, hint: hint),
+        let target = try file.path()
+        let key = try KeyFile(
+            for: .generate(), protection: try protection.ask(for: "the key", from: .encryptionPassword),
             created: TimeSource.system.seconds)
-        try KeyFiles.write(file.encoded, to: target, replaces: false)
+        try KeyFiles.write(key.encoded, to: target, replaces: false)
         Output.note("The key is in \(target). Keep a copy of it in a safe place.")
     }
 }
@@ -92,25 +110,24 @@ struct KeyShow: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Shows what is known about a key without its passphrase.")
 
-    @Argument(help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path")) var path:
-        String?
+    @OptionGroup var file: KeyFileArgument
     @OptionGroup var output: OutputOptions
 
     mutating func run() async throws {
-        let source = try path ?? KeyFiles.defaultPath()
-        let file = try KeyFiles.read(source)
+        let source = try file.path()
+        let key = try KeyFiles.read(source)
         let derivation =
-            switch file.derivation {
+            switch key.derivation {
             case .scrypt: "scrypt"
             case .pbkdf2: "pbkdf2"
             case nil: "none"
             }
         var members: JSONObject = [
-            "path": .string(source), "kdf": .string(derivation), "created": Self.time(file.created),
-            "modified": Self.time(file.modified),
+            "path": .string(source), "kdf": .string(derivation), "created": Self.time(key.created),
+            "modified": Self.time(key.modified),
         ]
-        members["fingerprint"] = file.fingerprint.map { .string($0.description) }
-        members["hint"] = file.hint.map { .string($0) }
+        members["fingerprint"] = key.fingerprint.map { .string($0.description) }
+        members["hint"] = key.hint.map { .string($0) }
         output.write(.object(members)) { value in
             Table.render(
                 ["name", "value"],
@@ -136,21 +153,18 @@ struct KeyChangePassphrase: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "change-passphrase", abstract: "Protects a key by another passphrase.")
 
-    @Argument(help: ArgumentHelp("The key file. By default the one that backups use.", valueName: "path")) var path:
-        String?
-    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName =
-        .scrypt
-    @Option(help: "A reminder of the passphrase, kept in the open.") var hint: String?
+    @OptionGroup var file: KeyFileArgument
+    @OptionGroup var protection: KeyProtectionOptions
 
     mutating func run() async throws {
-        let target = try path ?? KeyFiles.defaultPath()
-        let file = try KeyFiles.read(target)
-        let old = file.needsPassphrase ? try Passphrase.existing() : nil
+        let target = try file.path()
+        let key = try KeyFiles.read(target)
+        let old = key.needsPassphrase ? try Passphrase.existing() : nil
         // A wrong passphrase is found out before a new one is asked for.
-        _ = try file.open(passphrase: old)
-        let new = kdf == .none ? nil : try Passphrase.new(for: "the key", from: .newEncryptionPassword)
-        let changed = try file.changingProtection(
-            passphrase: old, to: try kdf.protection(passphrase: new, hint: hint), modified: TimeSource.system.seconds)
+        _ = try key.open(passphrase: old)
+        let changed = try key.changingProtection(
+            passphrase: old, to: try protection.ask(for: "the key", from: .newEncryptionPassword),
+            modified: TimeSource.system.seconds)
         try KeyFiles.write(changed.encoded, to: target, replaces: true)
     }
 }

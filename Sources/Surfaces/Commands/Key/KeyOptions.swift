@@ -11,7 +11,7 @@ struct KeyOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "The key file. By default encryption-key.json of the user's configuration, if there is one.",
-            valueName: "file"))
+            valueName: "file"), completion: .file())
     var keyfile: String?
 
     @Option(help: ArgumentHelp("Read the key file from this open descriptor.", valueName: "descriptor"))

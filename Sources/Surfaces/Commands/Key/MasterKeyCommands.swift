@@ -57,18 +57,18 @@ struct KeyImportWithMasterKey: AsyncParsableCommand {
         commandName: "import-with-master-key", abstract: "Recovers a backup's key with the master key.",
         discussion: "Restore rsa-encrypted.key of the snapshot first; it needs no key.")
 
-    @Argument(help: ArgumentHelp("The private half of the master key, a PEM file.", valueName: "master-keyfile"))
+    @Argument(
+        help: ArgumentHelp("The private half of the master key, a PEM file.", valueName: "master-keyfile"),
+        completion: .file())
     var masterKeyfile: String
-    @Argument(help: ArgumentHelp("The restored rsa-encrypted.key.", valueName: "encrypted-keyfile"))
+    @Argument(
+        help: ArgumentHelp("The restored rsa-encrypted.key.", valueName: "encrypted-keyfile"), completion: .file())
     var encryptedKeyfile: String
-    @Argument(help: ArgumentHelp("The key file to write. By default the one that backups use.", valueName: "path"))
-    var path: String?
-    @Option(help: "scrypt, pbkdf2 or none: what protects the file by a passphrase.") var kdf: KeyDerivationName =
-        .scrypt
-    @Option(help: "A reminder of the passphrase, kept in the open.") var hint: String?
+    @OptionGroup var file: KeyFileArgument
+    @OptionGroup var protection: KeyProtectionOptions
 
     mutating func run() async throws {
-        let target = try path ?? KeyFiles.defaultPath()
+        let target = try file.path()
         let pem: [UInt8]
         let sealed: [UInt8]
         do {
@@ -81,11 +81,10 @@ struct KeyImportWithMasterKey: AsyncParsableCommand {
         let master = try MasterPrivateKey(
             pem: text, passphrase: text.contains("ENCRYPTED") ? try Self.masterPassphrase() : nil)
         let key = try master.decrypt(sealed).open()
-        let passphrase = kdf == .none ? nil : try Passphrase.new(for: "the key", from: .encryptionPassword)
-        let file = try KeyFile(
-            for: key, protection: try kdf.protection(passphrase: passphrase, hint: hint),
+        let recovered = try KeyFile(
+            for: key, protection: try protection.ask(for: "the key", from: .encryptionPassword),
             created: TimeSource.system.seconds)
-        try KeyFiles.write(file.encoded, to: target, replaces: false)
+        try KeyFiles.write(recovered.encoded, to: target, replaces: false)
         Output.note("The key is in \(target).")
     }
 

@@ -18,7 +18,8 @@ struct RestoreCommand: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("type/id/time, or type/id for the newest.", valueName: "snapshot")) var snapshot:
         String
     @Argument(help: ArgumentHelp("The archive.", valueName: "archive")) var archive: String
-    @Argument(help: ArgumentHelp("Where to, or - for standard output.", valueName: "target")) var target: String
+    @Argument(help: ArgumentHelp("Where to, or - for standard output.", valueName: "target"), completion: .directory)
+    var target: String
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var namespace: NamespaceOption
     @Option(help: ArgumentHelp("Restore only what matches the pattern; may be given again.", valueName: "pattern"))

@@ -13,18 +13,11 @@ struct SnapshotFiles: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "files", abstract: "Lists the archives of a snapshot.")
 
-    @Argument(help: ArgumentHelp("A snapshot as type/id/time.", valueName: "snapshot")) var snapshot: String
-    @OptionGroup var repository: RepositoryOptions
-    @OptionGroup var namespace: NamespaceOption
+    @OptionGroup var snapshot: SnapshotOptions
     @OptionGroup var output: OutputOptions
 
     mutating func run() async throws {
-        let name = try Names.snapshot(snapshot)
-        let parameters = try name.parameters.merging(namespace.parameters())
-        let files = try await repository.withServer { server, repository in
-            try await server.call(
-                "GET", datastorePath(repository, "files"), parameters, trying: "The files of \(name) cannot be listed")
-        }
+        let files = try await snapshot.call("GET", "files") { "The files of \($0) cannot be listed" }
         output.write(
             files.arrayValue ?? [],
             columns: [

@@ -14,16 +14,9 @@ struct SnapshotForget: AsyncParsableCommand {
         commandName: "forget", abstract: "Removes a snapshot.",
         discussion: "Its chunks are given back by the next garbage collection that finds them unused.")
 
-    @Argument(help: ArgumentHelp("A snapshot as type/id/time.", valueName: "snapshot")) var snapshot: String
-    @OptionGroup var repository: RepositoryOptions
-    @OptionGroup var namespace: NamespaceOption
+    @OptionGroup var snapshot: SnapshotOptions
 
     mutating func run() async throws {
-        let name = try Names.snapshot(snapshot)
-        let parameters = try name.parameters.merging(namespace.parameters())
-        try await repository.withServer { server, repository in
-            try await server.call(
-                "DELETE", datastorePath(repository, "snapshots"), parameters, trying: "\(name) cannot be removed")
-        }
+        try await snapshot.call("DELETE", "snapshots") { "\($0) cannot be removed" }
     }
 }

@@ -8,19 +8,11 @@ struct SnapshotNotes: AsyncParsableCommand {
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(commandName: "show", abstract: "Shows the notes.")
 
-        @Argument(help: ArgumentHelp("A snapshot as type/id/time.", valueName: "snapshot")) var snapshot: String
-        @OptionGroup var repository: RepositoryOptions
-        @OptionGroup var namespace: NamespaceOption
+        @OptionGroup var snapshot: SnapshotOptions
         @OptionGroup var output: OutputOptions
 
         mutating func run() async throws {
-            let name = try Names.snapshot(snapshot)
-            let parameters = try name.parameters.merging(namespace.parameters())
-            let notes = try await repository.withServer { server, repository in
-                try await server.call(
-                    "GET", datastorePath(repository, "notes"), parameters, trying: "The notes of \(name) cannot be read"
-                )
-            }
+            let notes = try await snapshot.call("GET", "notes") { "The notes of \($0) cannot be read" }
             output.write(notes) { $0.stringValue ?? "" }
         }
     }
@@ -28,18 +20,12 @@ struct SnapshotNotes: AsyncParsableCommand {
     struct Update: AsyncParsableCommand {
         static let configuration = CommandConfiguration(commandName: "update", abstract: "Replaces the notes.")
 
-        @Argument(help: ArgumentHelp("A snapshot as type/id/time.", valueName: "snapshot")) var snapshot: String
+        @OptionGroup var snapshot: SnapshotOptions
         @Argument(help: ArgumentHelp("The new text.", valueName: "notes")) var notes: String
-        @OptionGroup var repository: RepositoryOptions
-        @OptionGroup var namespace: NamespaceOption
 
         mutating func run() async throws {
-            let name = try Names.snapshot(snapshot)
-            let parameters = try name.parameters.merging(namespace.parameters()).merging(["notes": .string(notes)])
-            try await repository.withServer { server, repository in
-                try await server.call(
-                    "PUT", datastorePath(repository, "notes"), parameters,
-                    trying: "The notes of \(name) cannot be changed")
+            try await snapshot.call("PUT", "notes", ["notes": .string(notes)]) {
+                "The notes of \($0) cannot be changed"
             }
         }
     }

@@ -10,19 +10,11 @@ struct SnapshotProtected: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "show", abstract: "Shows whether a snapshot is protected.")
 
-        @Argument(help: ArgumentHelp("A snapshot as type/id/time.", valueName: "snapshot")) var snapshot: String
-        @OptionGroup var repository: RepositoryOptions
-        @OptionGroup var namespace: NamespaceOption
+        @OptionGroup var snapshot: SnapshotOptions
         @OptionGroup var output: OutputOptions
 
         mutating func run() async throws {
-            let name = try Names.snapshot(snapshot)
-            let parameters = try name.parameters.merging(namespace.parameters())
-            let isProtected = try await repository.withServer { server, repository in
-                try await server.call(
-                    "GET", datastorePath(repository, "protected"), parameters,
-                    trying: "The protection of \(name) cannot be read")
-            }
+            let isProtected = try await snapshot.call("GET", "protected") { "The protection of \($0) cannot be read" }
             output.write(isProtected) { $0.compactText }
         }
     }
@@ -31,19 +23,12 @@ struct SnapshotProtected: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "update", abstract: "Protects a snapshot, or lifts its protection.")
 
-        @Argument(help: ArgumentHelp("A snapshot as type/id/time.", valueName: "snapshot")) var snapshot: String
+        @OptionGroup var snapshot: SnapshotOptions
         @Argument(help: ArgumentHelp("true or false.", valueName: "protected")) var isProtected: Bool
-        @OptionGroup var repository: RepositoryOptions
-        @OptionGroup var namespace: NamespaceOption
 
         mutating func run() async throws {
-            let name = try Names.snapshot(snapshot)
-            let parameters = try name.parameters.merging(namespace.parameters())
-                .merging(["protected": .bool(isProtected)])
-            try await repository.withServer { server, repository in
-                try await server.call(
-                    "PUT", datastorePath(repository, "protected"), parameters,
-                    trying: "The protection of \(name) cannot be changed")
+            try await snapshot.call("PUT", "protected", ["protected": .bool(isProtected)]) {
+                "The protection of \($0) cannot be changed"
             }
         }
     }

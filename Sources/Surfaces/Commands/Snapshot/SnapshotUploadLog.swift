@@ -15,22 +15,19 @@ struct SnapshotUploadLog: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "upload-log", abstract: "Adds a log file to a snapshot that has none.")
 
-    @Argument(help: ArgumentHelp("A snapshot as type/id/time.", valueName: "snapshot")) var snapshot: String
-    @Argument(help: ArgumentHelp("The file.", valueName: "log-file")) var file: String
-    @OptionGroup var repository: RepositoryOptions
-    @OptionGroup var namespace: NamespaceOption
+    @OptionGroup var snapshot: SnapshotOptions
+    @Argument(help: ArgumentHelp("The file.", valueName: "log-file"), completion: .file()) var file: String
     @OptionGroup var keys: KeyOptions
 
     mutating func run() async throws {
-        let name = try Names.snapshot(snapshot)
-        let parameters = try name.parameters.merging(namespace.parameters())
+        let (name, parameters) = (try snapshot.name(), try snapshot.parameters())
         let content: [UInt8]
         do { content = try FileSystem.read(file, limit: BlobLimits.maxChunkContent) } catch {
             throw error.failure("The log file \(file) cannot be read")
         }
         let protection = try keys.protection(time: name.time)
         let blob = try ChunkCodec(key: protection.encryptionKey).encodeBlob(content)
-        try await repository.withServer { server, repository in
+        try await snapshot.repository.withServer { server, repository in
             try await server.upload(
                 blob, to: datastorePath(repository, "upload-backup-log"), parameters,
                 trying: "The log of \(name) cannot be sent")
