@@ -127,7 +127,8 @@ let programs: [Target] = [
     .executableTarget(
         name: "cairn",
         dependencies: [
-            "Commands", "Listener", "BackupHTTP2", "RESTAPI", "BackupServer", "AccessControl", "Tasks", "Datastore",
+            "Commands", "Listener", "BackupHTTP2", "BackupProtocol", "RESTAPI", "BackupServer", "AccessControl",
+            "Tasks", "Datastore",
             "StateDatabase", "BackupFormats", "Platform", argumentParser, lifecycle, unixSignals, logging,
         ],
         path: "Sources/Programs/cairn",

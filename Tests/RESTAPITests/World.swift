@@ -61,6 +61,9 @@ final class World: Sendable {
         server = RESTServer(
             services: RESTServices(
                 access: access, tasks: tasks, stores: stores, content: content, maintenance: maintenance,
+                sync: SyncService(
+                    stores: stores, access: access, database: database, connector: NoRemotes(), workers: workers,
+                    time: .system),
                 sessions: SessionOpener(tasks: tasks, workers: workers), workers: workers,
                 time: .system,
                 node: NodeDescription(name: "box", fingerprint: { "aa:bb" }, version: "0.1.0"), logger: log),
@@ -141,5 +144,12 @@ final class World: Sendable {
     func required<Value>(_ value: Value?) throws -> Value {
         guard let value else { throw BackupFailure(.invalidInput, "the test names something impossible") }
         return value
+    }
+}
+
+/// A network on which nobody answers.
+struct NoRemotes: RemoteConnector {
+    func connect(_ remote: Remote, rates: SyncRates) async throws -> any RemoteConnection {
+        throw BackupFailure(.unavailable, "remote \(remote.label) cannot be reached")
     }
 }

@@ -45,6 +45,10 @@ struct ServerAssembly {
         let verification = NewSnapshotVerification(stores: stores, tasks: tasks, workers: workers)
         sessions = SessionOpener(tasks: tasks, workers: workers) { verification.take($0) }
 
+        let sync = SyncService(
+            stores: stores, access: access, database: database, connector: NetworkConnector(time: time),
+            workers: workers, time: time)
+
         // The certificate can be read anew, so whoever shows its fingerprint asks the listener.
         let door = LateListener()
         let services = RESTServices(
@@ -52,7 +56,7 @@ struct ServerAssembly {
             maintenance: MaintenanceService(
                 stores: stores, access: access, tasks: tasks, workers: workers, time: time,
                 localOffset: LocalTime.offset),
-            sessions: sessions, workers: workers, time: time,
+            sync: sync, sessions: sessions, workers: workers, time: time,
             node: NodeDescription(
                 name: ProcessInformation.hostName, fingerprint: { door.fingerprint }, version: CairnVersion.text),
             logger: logger)

@@ -4,21 +4,48 @@ package import Crypto
 ///
 /// It is taken over the plain content; for an encrypted backup, over the
 /// content and the identity of the key, so that two keys never share a chunk.
-/// (Four words in a vector, because `InlineArray` is not `Hashable`; they were
-/// read little-endian, so the bytes in memory are the bytes of the digest.)
+/// (Four words, because `InlineArray` is not `Hashable`; they were read
+/// little-endian, so the bytes in memory are the bytes of the digest. They are
+/// no vector: that is aligned to 32 bytes, and a value that asks for more than
+/// 16 and lives across an `await` overruns the frame that Swift 6.3 gives it.)
 package struct ChunkDigest: Hashable, Sendable {
     package static let byteCount = 32
-    package static let zero = ChunkDigest(words: SIMD4(0, 0, 0, 0))
+    package static let zero = ChunkDigest(words: Words(0, 0, 0, 0))
 
-    private let words: SIMD4<UInt64>
+    private let words: Words
 
-    private init(words: SIMD4<UInt64>) {
+    private init(words: Words) {
         self.words = words
+    }
+
+    private struct Words: Hashable, Sendable {
+        let first: UInt64
+        let second: UInt64
+        let third: UInt64
+        let fourth: UInt64
+
+        @inline(__always)
+        init(_ first: UInt64, _ second: UInt64, _ third: UInt64, _ fourth: UInt64) {
+            self.first = first
+            self.second = second
+            self.third = third
+            self.fourth = fourth
+        }
+
+        @inline(__always)
+        subscript(_ index: Int) -> UInt64 {
+            switch index {
+            case 0: first
+            case 1: second
+            case 2: third
+            default: fourth
+            }
+        }
     }
 
     /// - Throws: ``FormatError/truncated(offset:needed:available:)``.
     package init(from reader: inout ByteReader) throws(FormatError) {
-        words = SIMD4(try reader.read(), try reader.read(), try reader.read(), try reader.read())
+        words = Words(try reader.read(), try reader.read(), try reader.read(), try reader.read())
     }
 
     /// From exactly 32 bytes; nil for any other count.
@@ -29,7 +56,7 @@ package struct ChunkDigest: Hashable, Sendable {
 
     /// From the first 32 bytes of a buffer; there must be as many.
     package init(loading bytes: UnsafeRawBufferPointer) {
-        words = SIMD4(
+        words = Words(
             UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
             UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
             UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self)),
@@ -66,7 +93,7 @@ package struct ChunkDigest: Hashable, Sendable {
     }
 
     /// The first 16 bytes, as two little-endian words.
-    package var firstWords: SIMD2<UInt64> { words.lowHalf }
+    package var firstWords: SIMD2<UInt64> { SIMD2(words.first, words.second) }
 
     /// The first two bytes as a number: the prefix folder of the chunk store, and its lock.
     package var prefix: UInt16 {

@@ -1,4 +1,8 @@
+package import AccessControl
 package import BackupFormats
+import BackupProtocol
+import BlobCoding
+import Datastore
 package import Platform
 package import StateDatabase
 package import Tasks
@@ -8,18 +12,23 @@ package import Tasks
 package struct SyncService: Sendable {
     package let remotes: RemoteRegistry
     let stores: DatastoreRegistry
+    let access: AccessControl
     let connector: any RemoteConnector
     let workers: WorkerPool
     let time: TimeSource
+    let policy: SyncPolicy
+    private let coders = BlobCoders()
 
     package init(
-        stores: DatastoreRegistry, database: StateDatabase, connector: any RemoteConnector, workers: WorkerPool,
-        time: TimeSource
+        stores: DatastoreRegistry, access: AccessControl, database: StateDatabase, connector: any RemoteConnector,
+        workers: WorkerPool, time: TimeSource, policy: SyncPolicy = SyncPolicy()
     ) {
         self.stores = stores
+        self.access = access
         self.connector = connector
         self.workers = workers
         self.time = time
+        self.policy = policy
         remotes = RemoteRegistry(database: database)
     }
 
@@ -28,6 +37,121 @@ package struct SyncService: Sendable {
     ///
     /// - Throws: ``BackupFailure``, also where single groups failed.
     package func run(_ request: SyncRequest, in task: RunningTask) async throws {
-        throw BackupFailure(.unsupported, "Synchronisation is not built yet")
+        // Its own task, so that an abort ends every call on the network at once.
+        let work = Task { try await perform(request, task) }
+        task.onAbort { work.cancel() }
+        do {
+            try await withTaskCancellationHandler {
+                try await work.value
+            } onCancel: {
+                work.cancel()
+            }
+        } catch {
+            try task.checkAborted()
+            throw error
+        }
+    }
+
+    private func perform(_ request: SyncRequest, _ task: RunningTask) async throws {
+        let start = time.nanoseconds()
+        let statistics = SyncStatistics()
+        let result = await Result {
+            switch request.direction {
+            case .pull: try await pull(request, statistics, task)
+            case .push: try await push(request, statistics, task)
+            }
+        }
+        let verb = request.direction == .pull ? "pulled" : "pushed"
+        for line in statistics.summary(verb, nanoseconds: time.nanoseconds() - start) { task.log(line) }
+        try result.get()
+        let errors = statistics.figures.errors
+        guard errors == 0 else {
+            throw BackupFailure(.conflict, "sync failed with some errors: \(errors) groups or namespaces, see above")
+        }
+    }
+
+    private func pull(_ request: SyncRequest, _ statistics: SyncStatistics, _ task: RunningTask) async throws {
+        let store = try await workers.run { try stores.datastore(request.store, for: .write) }
+        let source = try await source(of: request, task)
+        task.log("pull datastore '\(request.store)' from \(source.label)")
+        let context = PullContext(
+            request: request, store: store, source: source, task: task, workers: workers, coders: coders,
+            policy: policy, statistics: statistics)
+        let result = await Result { try await StorePull(context: context, access: access).run() }
+        await source.close()
+        try result.get()
+    }
+
+    private func source(of request: SyncRequest, _ task: RunningTask) async throws -> any SyncSource {
+        guard let name = request.remote else {
+            let store = try await workers.run { try stores.datastore(request.remoteStore, for: .read) }
+            return LocalSource(
+                store: store, reader: request.owner, access: access, workers: workers,
+                purpose: "the synchronisation of task \(task.upid)")
+        }
+        return RemoteSource(
+            remote: name, store: request.remoteStore, connection: try await connect(name, rates: request.rates),
+            patience: policy.patience)
+    }
+
+    private func push(_ request: SyncRequest, _ statistics: SyncStatistics, _ task: RunningTask) async throws {
+        guard let name = request.remote else { throw BackupFailure(.invalidInput, "A push needs a remote") }
+        let store = try await workers.run { try stores.datastore(request.store, for: .read) }
+        let remote = try await workers.run { try remotes.remote(name) }
+        let connection = try await connect(remote, rates: request.rates)
+        let result = await Result {
+            let target = try await RemoteTarget(connection, remote)
+            task.log("push datastore '\(request.store)' to remote '\(name)', datastore '\(request.remoteStore)'")
+            let local = LocalSource(
+                store: store, reader: request.owner, access: access, workers: workers,
+                purpose: "the synchronisation of task \(task.upid)")
+            let context = PushContext(
+                request: request, store: store, local: local,
+                catalog: RemoteCatalog(
+                    connection: connection, store: request.remoteStore, patience: policy.patience),
+                remote: target, task: task, workers: workers, policy: policy, statistics: statistics)
+            try await StorePush(context: context).run()
+        }
+        await connection.close()
+        try result.get()
+    }
+
+    private func connect(_ name: String, rates: SyncRates = SyncRates()) async throws -> any RemoteConnection {
+        try await connect(try await workers.run { try remotes.remote(name) }, rates: rates)
+    }
+
+    private func connect(_ remote: Remote, rates: SyncRates) async throws -> any RemoteConnection {
+        try await within(policy.patience) { [connector] in try await connector.connect(remote, rates: rates) }
+    }
+}
+
+/// Looking at a remote. (Spec: rest E.5.)
+extension SyncService {
+    /// The remote's answer to a call that only reads.
+    private func ask(_ name: String, _ path: String, _ parameters: JSONObject = [:]) async throws -> JSONValue {
+        let connection = try await connect(name)
+        let result = await Result {
+            try await within(policy.patience) { try await connection.call("GET", path, parameters) }
+        }
+        await connection.close()
+        return try result.get()
+    }
+
+    /// The datastores of a remote that its login may see, as the remote lists them.
+    package func datastores(of remote: String) async throws -> JSONValue { try await ask(remote, "/admin/datastore") }
+
+    package func namespaces(of remote: String, store: String) async throws -> JSONValue {
+        try await ask(remote, "/admin/datastore/\(store)/namespace")
+    }
+
+    package func groups(of remote: String, store: String, namespace: Namespace) async throws -> JSONValue {
+        try await ask(remote, "/admin/datastore/\(store)/groups", RemoteCatalog.place(namespace))
+    }
+}
+
+extension Result where Failure == any Error {
+    /// What a body that waits gives or throws.
+    fileprivate init(_ body: () async throws -> Success) async {
+        do { self = .success(try await body()) } catch { self = .failure(error) }
     }
 }

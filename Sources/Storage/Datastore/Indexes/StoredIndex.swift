@@ -114,6 +114,49 @@ package final class StoredIndex: Sendable {
         }
     }
 
+    /// The chunks of some places of the archive, for those who do not want all at once.
+    ///
+    /// - Throws: As ``forEach(_:)``.
+    package func entries(_ range: Range<Int>) throws -> [IndexEntry] {
+        let range = range.clamped(to: 0..<count)
+        let size = layout.entryByteCount
+        return try storing("Index \(name) cannot be read") {
+            // The entry in front says where the first chunk starts.
+            let first = max(0, range.lowerBound - 1)
+            let wanted = (range.upperBound - first) * size
+            let piece = try file.read(at: IndexLayout.headerByteCount + first * size, count: wanted)
+            guard piece.count == wanted else {
+                throw FormatError.truncated(offset: byteCount, needed: wanted, available: piece.count)
+            }
+            var reader = ByteReader(piece.span)
+            var result: [IndexEntry] = []
+            result.reserveCapacity(range.count)
+            var start: UInt64 = 0
+            for place in first..<range.upperBound {
+                let digest: ChunkDigest
+                let end: UInt64
+                switch layout {
+                case .fixed(let header):
+                    digest = try ChunkDigest(from: &reader)
+                    start = UInt64(place) * UInt64(header.chunkByteCount)
+                    end = min(start + UInt64(header.chunkByteCount), header.size)
+                case .dynamic:
+                    let entry = try DynamicIndexEntry(from: &reader)
+                    (digest, end) = (entry.digest, entry.end)
+                    guard place < range.lowerBound || end > start && end - start <= BlobLimits.maxChunkContent else {
+                        throw FormatError.invalid(
+                            "an entry ends at \(end), and starts at \(start)", offset: reader.offset)
+                    }
+                }
+                if place >= range.lowerBound {
+                    result.append(IndexEntry(digest: digest, offset: start, length: Int(end - start)))
+                }
+                start = end
+            }
+            return result
+        }
+    }
+
     /// Reads the whole table and gives the checksum that a manifest must list.
     package func computeChecksum() throws -> ChunkDigest {
         var hasher = SHA256()

@@ -58,6 +58,16 @@ package final class InUseSet: Sendable {
         table.withLock { table in table.forEach { body($0, $1.length) } }
     }
 
+    /// Puts everything into another set as well, as far as it is known here.
+    package func copy(to other: InUseSet) {
+        let known = table.withLock { table in
+            var known: [(ChunkDigest, Int)] = []
+            table.forEach { digest, value in if value.origin > .copied { known.append((digest, value.length)) } }
+            return known
+        }
+        for (digest, length) in known { other.pin(digest, length: length, origin: .previous) }
+    }
+
     /// Calls `body` with all digests that the session did not write itself, sorted, in batches of limited size; each
     /// digest once. (Design decision 5.)
     func forEachUnwritten(_ body: ([ChunkDigest]) throws -> Void) throws {

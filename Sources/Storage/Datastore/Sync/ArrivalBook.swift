@@ -1,4 +1,4 @@
-package import BackupFormats
+import BackupFormats
 import Platform
 import Synchronization
 

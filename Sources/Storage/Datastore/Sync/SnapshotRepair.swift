@@ -64,7 +64,7 @@ package final class SnapshotRepair: CopyTarget {
         for file in try store.snapshot(snapshot, in: namespace).files where !kept.contains(file.name) {
             log("remove \(file.name) of \(label), which the manifest does not list")
             try storing("\(file.name) of \(label) cannot be removed") {
-                try FileSystem.removeFile("\(folder)/\(file.name)")
+                _ = try FileSystem.removeFile("\(folder)/\(file.name)")
             }
         }
         try storing("Snapshot \(label) cannot be made durable") { try store.sync([folder]) }

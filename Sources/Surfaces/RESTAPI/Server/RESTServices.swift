@@ -12,6 +12,7 @@ package struct RESTServices: Sendable {
     package var stores: DatastoreRegistry
     package var content: ContentService
     package var maintenance: MaintenanceService
+    package var sync: SyncService
     package var sessions: SessionOpener
     /// For work that blocks.
     package var workers: WorkerPool
@@ -21,14 +22,15 @@ package struct RESTServices: Sendable {
 
     package init(
         access: AccessControl, tasks: TaskRegistry, stores: DatastoreRegistry, content: ContentService,
-        maintenance: MaintenanceService, sessions: SessionOpener, workers: WorkerPool, time: TimeSource,
-        node: NodeDescription, logger: Logger
+        maintenance: MaintenanceService, sync: SyncService, sessions: SessionOpener, workers: WorkerPool,
+        time: TimeSource, node: NodeDescription, logger: Logger
     ) {
         self.access = access
         self.tasks = tasks
         self.stores = stores
         self.content = content
         self.maintenance = maintenance
+        self.sync = sync
         self.sessions = sessions
         self.workers = workers
         self.time = time

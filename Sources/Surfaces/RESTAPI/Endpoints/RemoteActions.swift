@@ -1,0 +1,115 @@
+import AccessControl
+import BackupFormats
+import BackupProtocol
+import BackupServer
+import ManagementAPI
+import StateDatabase
+import Tasks
+
+/// Remotes, and copies from and to them by hand. (Spec: rest E.5.)
+extension Routes {
+    static let remotes: [String: EndpointAction] = [
+        "GET /config/remote": { call in
+            let caller = try call.identity.authID
+            let access = call.services.access
+            let listing = try await call.blocking { try call.services.sync.remotes.list() }
+            let visible = listing.entries.filter {
+                access.privileges(of: caller, on: .remote($0.id)).contains(.remoteAudit)
+            }
+            return .data(.array(visible.map { json($0) }), beside: ["digest": .string(listing.digest)])
+        },
+        "GET /config/remote/{name}": { call in
+            let name = try call.values.string("name")
+            let (entry, digest) = try await call.blocking {
+                let remotes = call.services.sync.remotes
+                return (try remotes.entry(name), try remotes.list().digest)
+            }
+            return .data(json(entry), beside: ["digest": .string(digest)])
+        },
+        "POST /config/remote": { call in
+            let (name, password) = (try call.values.string("name"), try call.values.string("password"))
+            try await call.blocking {
+                try call.services.sync.remotes.add(name, settings(call), password: password)
+            }
+            return .none
+        },
+        "PUT /config/remote/{name}": { call in
+            let name = try call.values.string("name")
+            try await call.blocking {
+                try call.services.sync.remotes.update(
+                    name, settings(call), removed: call.values.strings("delete"), password: call.text("password"),
+                    digest: call.text("digest"))
+            }
+            return .none
+        },
+        "DELETE /config/remote/{name}": { call in
+            let name = try call.values.string("name")
+            try await call.blocking { try call.services.sync.remotes.remove(name, digest: call.text("digest")) }
+            return .none
+        },
+        "GET /config/remote/{name}/scan": { call in
+            .data(try await call.services.sync.datastores(of: try call.values.string("name")))
+        },
+        "GET /config/remote/{name}/scan/{store}/namespaces": { call in
+            .data(
+                try await call.services.sync.namespaces(
+                    of: try call.values.string("name"), store: try call.values.string("store")))
+        },
+        "GET /config/remote/{name}/scan/{store}/groups": { call in
+            .data(
+                try await call.services.sync.groups(
+                    of: try call.values.string("name"), store: try call.values.string("store"),
+                    namespace: try call.values.namespace("namespace")))
+        },
+    ]
+
+    static let synchronisation: [String: EndpointAction] = [
+        "POST /pull": { call in try await start(.pull, call) },
+        "POST /push": { call in try await start(.push, call) },
+    ]
+
+    private static func start(_ direction: SyncRequest.Direction, _ call: Call) async throws -> EndpointResult {
+        let caller = try call.identity
+        var properties = JSONObject(call.values.members)
+        properties["sync-direction"] = .string(direction.rawValue)
+        properties["owner"] = .string("\(caller.authID)")
+        let request = try SyncRequest(properties: properties)
+        try SyncRights(access: call.services.access, caller: caller).check(request)
+        let sync = call.services.sync
+        if let remote = request.remote { _ = try await call.blocking { try sync.remotes.entry(remote) } }
+        let task = call.services.tasks.run("sync", id: request.workerID, owner: caller.authID) { task in
+            try await sync.run(request, in: task)
+        }
+        return .data(.string("\(task)"))
+    }
+
+    private static func settings(_ call: Call) -> JSONObject {
+        var object = JSONObject(call.values.members)
+        for name in ["name", "password", "delete", "digest"] { object[name] = nil }
+        return object
+    }
+
+    private static func json(_ entry: ConfigEntry) -> JSONValue {
+        var object: JSONObject = ["name": .string(entry.id)]
+        for member in entry.properties.members { object[member.name] = member.value }
+        return .object(object)
+    }
+}
+
+extension ParameterValues {
+    /// All values as JSON, sorted by name.
+    fileprivate var members: [JSONObject.Member] {
+        names.compactMap { name in self[name].map { JSONObject.Member(name: name, value: Self.json($0)) } }
+    }
+
+    private static func json(_ value: ParameterValue) -> JSONValue {
+        switch value {
+        case .string(let text): .string(text)
+        case .integer(let number): .integer(number)
+        case .boolean(let value): .bool(value)
+        case .number(let number): .number("\(number)")
+        case .array(let items): .array(items.map { json($0) })
+        case .json(let value): value
+        }
+    }
+}
