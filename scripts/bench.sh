@@ -5,5 +5,6 @@ cd "$(dirname "$0")/.."
 scripts/system-packages.sh bench
 swift build -c release --product cairn-bench
 .build/release/cairn-bench
+.build/release/cairn-bench gc
 export CAIRN="$PWD/.build/release/cairn"
 cd Benchmarks && exec python3 -m compare.run "$@"

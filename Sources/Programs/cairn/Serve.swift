@@ -40,6 +40,9 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "MiB that must be free on a datastore for a new session. Default: 1024, or 1 % if that is less.")
     var minimumFreeSpace: Int?
 
+    @Option(help: "MiB of memory for the marks of a garbage collection; more of them go to the disk.")
+    var collectionMemory = 1024
+
     @Option(
         help: "Least severe messages that are logged: trace, debug, info, notice, warning, error, critical.",
         transform: { text in
@@ -52,7 +55,9 @@ struct Serve: AsyncParsableCommand {
     static let waitingWork = 4096
 
     func validate() throws {
-        guard idleTimeout > 0, stopTimeout >= 0, memoryBudget >= 16, (minimumFreeSpace ?? 0) >= 0 else {
+        guard idleTimeout > 0, stopTimeout >= 0, memoryBudget >= 16, (minimumFreeSpace ?? 0) >= 0,
+            collectionMemory >= 0
+        else {
             throw ValidationError("timeouts and sizes must be positive; --memory-budget is at least 16")
         }
         guard (certificate == nil) == (certificateKey == nil) else {

@@ -40,6 +40,7 @@ struct ServerAssembly {
             name: "work", width: 2 * ProcessInformation.processorCount + 2, queueLimit: Serve.waitingWork)
         var options = StoreOptions()
         options.minimumFreeByteCount = command.minimumFreeSpace.map { Int64($0) << 20 }
+        options.collectionMemory = command.collectionMemory << 20
         stores = try DatastoreRegistry(
             database: database, options: options, roots: command.datastoreRoot, logger: logger)
         let verification = NewSnapshotVerification(stores: stores, tasks: tasks, workers: workers)

@@ -80,7 +80,8 @@ package final class ArrivalBook: Sendable {
 
     private func path(_ key: String) -> String { "\(folder)/\(ChunkDigest(hashing: key.utf8))" }
 
-    private func expire() {
+    /// Forgets the lists that have waited too long.
+    func expire() {
         let limit = time.seconds - Self.lifetimeSeconds
         let old = lists.withLock { lists in
             var old = lists.filter { $0.value.time < limit }.map(\.key)

@@ -55,6 +55,10 @@ extension MaintenanceService {
     }
 
     private func collect(_ lease: CollectionLease, of store: String, in task: RunningTask) async throws {
+        let use = try await workers.run {
+            try stores.use(store, for: .write, by: "garbage collection task \(task.upid)")
+        }
+        defer { use.end() }
         task.log("starting garbage collection on store \(store)")
         let observer = CollectionObserver(
             isCancelled: { task.isAborted }, log: { task.log($0) }, warn: { task.warn($0) },

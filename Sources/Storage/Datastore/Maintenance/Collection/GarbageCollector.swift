@@ -47,6 +47,7 @@ final class GarbageCollector: Sendable {
     func run() throws -> CollectionStatus {
         var status = CollectionStatus()
         status.task = task
+        store.arrivals.expire()
         observer.log("Start GC phase1 (mark used chunks)")
         let marked = try mark(&status)
         observer.log("Start GC phase2 (sweep unused chunks)")
