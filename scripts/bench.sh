@@ -6,5 +6,6 @@ scripts/system-packages.sh bench
 swift build -c release --product cairn-bench
 .build/release/cairn-bench
 .build/release/cairn-bench gc
+.build/release/cairn-bench verify
 export CAIRN="$PWD/.build/release/cairn"
 cd Benchmarks && exec python3 -m compare.run "$@"

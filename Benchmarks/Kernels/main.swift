@@ -1,4 +1,5 @@
-// What is measured: `cairn-bench` the hot paths, `cairn-bench gc` the garbage collection of a datastore.
+// What is measured: `cairn-bench` the hot paths, `cairn-bench gc` the garbage collection of a datastore,
+// `cairn-bench verify` its verification.
 
 import Platform
 
@@ -7,5 +8,6 @@ let arguments = Array(CommandLine.arguments.dropFirst())
 switch arguments.first {
 case nil: measureHotPaths()
 case "gc": try CollectionBench(chunkCount: arguments.dropFirst().first.flatMap { Int($0) } ?? 1_000_000).run()
+case "verify": try VerifyBench().run()
 case let word?: print("There is no benchmark '\(word)'")
 }

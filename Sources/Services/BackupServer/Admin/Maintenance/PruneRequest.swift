@@ -19,6 +19,8 @@ package struct PruneRequest: Sendable {
         self.options = options
         self.isDryRun = isDryRun
     }
+
+    var operation: DatastoreRegistry.Operation { isDryRun ? .read : .write }
 }
 
 /// What a prune decided about one snapshot.

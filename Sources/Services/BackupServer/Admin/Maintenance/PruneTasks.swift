@@ -53,7 +53,7 @@ extension MaintenanceService {
         } catch let failure as BackupFailure where failure.kind == .notAuthorized {
             throw BackupFailure(.invalidInput, failure.summary)
         }
-        _ = try await workers.run { try stores.datastore(place.store, for: .write) }
+        _ = try await workers.run { try stores.datastore(place.store, for: request.operation) }
         return tasks.run("prune", id: "\(place.store):\(place.namespace)", owner: caller.authID) { task in
             try await workers.run {
                 try prune(request, in: task) { namespace, owner in

@@ -17,7 +17,7 @@ extension MaintenanceService {
     func prune(
         _ request: PruneRequest, in task: RunningTask, where isWanted: (Namespace, AuthID?) throws -> Bool
     ) throws {
-        let use = try stores.use(request.store, for: .write, by: "prune task \(task.upid)")
+        let use = try stores.use(request.store, for: request.operation, by: "prune task \(task.upid)")
         defer { use.end() }
         let start = ContentPlace(store: request.store, namespace: request.namespace)
         task.log("prune \(start)\(request.isDryRun ? " (dry run)" : ""): \(request.options.inWords)")

@@ -13,6 +13,8 @@ package struct VerifyOutcome: Hashable, Sendable {
     package var contentByteCount = 0
     package var isGood: Bool { errorCount == 0 }
 
+    package init() {}
+
     /// - Returns: Whether the error is told, or one of too many.
     @discardableResult
     mutating func note(_ error: String) -> Bool {
