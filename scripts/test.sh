@@ -26,6 +26,7 @@ outside replay.run || failed=1
 outside independent.run || failed=1
 outside conformance.run || failed=1
 outside restore.run || failed=1
+outside adoption.run || failed=1
 outside crowd.run || failed=1
 outside faults.run || failed=1
 outside owner.run || failed=1
