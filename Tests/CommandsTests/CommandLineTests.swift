@@ -117,8 +117,15 @@ struct EndpointOptionsTests {
     @Test("refuse what is no number or no boolean")
     func refuses() {
         #expect(throws: (any Error).self) { try values(Verification.self, "--outdated-after soon") }
-        #expect(throws: (any Error).self) { try BooleanOptions.check(["verify", "--ignore-verified=soon"]) }
-        #expect(throws: Never.self) { try BooleanOptions.check(["verify", "--ignore-verified=no", "--delete=x"]) }
+        #expect(throws: (any Error).self) { try BooleanOptions.separated(["verify", "--ignore-verified=soon"]) }
+    }
+
+    @Test("take a boolean behind an equals sign as well")
+    func equalsSign() throws {
+        let line = ["--ignore-verified=no", "--delete=x", "--ns=a=b", "--", "--ignore-verified=soon"]
+        #expect(
+            try BooleanOptions.separated(line)
+                == ["--ignore-verified", "no", "--delete=x", "--ns=a=b", "--", "--ignore-verified=soon"])
     }
 
     @Test("stand in the help with what the description says")

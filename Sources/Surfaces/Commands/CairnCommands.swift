@@ -14,13 +14,14 @@ package enum CairnCommands {
         GarbageCollectCommand.self, DatastoreCommand.self, GarbageCollectionCommand.self, VerifyCommand.self,
         PruneJobCommand.self, VerifyJobCommand.self, SyncJobCommand.self, RemoteCommand.self, PullCommand.self,
         PushCommand.self, UserCommand.self, ACLCommand.self, NodeCommand.self, CertificateCommand.self,
+        AlertCommand.self, AuditCommand.self,
         SnapshotsAlias.self, FilesAlias.self, ForgetAlias.self, UploadLogAlias.self,
     ]
 
     /// Reads the command line, runs the command, and gives the exit status.
     package static func run(_ root: any ParsableCommand.Type, arguments: [String]? = nil) async -> Int32 {
         do {
-            try BooleanOptions.check(arguments ?? Array(CommandLine.arguments.dropFirst()))
+            let arguments = try BooleanOptions.separated(arguments ?? Array(CommandLine.arguments.dropFirst()))
             var command = try root.parseAsRoot(arguments)
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()

@@ -167,6 +167,12 @@ def content(world):
     expect("host/web" in world.text("group", "list", "--ns", "a", "--store", "main"), "group is not listed")
     rows = world.json("prune", "host/web", "--ns", "a", "--store", "main", "--keep-last", "2", "--dry-run")
     expect([row["keep"] for row in rows] == [False, True, True], f"odd plan {rows}")
+    expect(all(row["reason"] for row in rows), f"no reasons: {rows}")
+    table = world.text("prune", "host/web", "--ns", "a", "--store", "main", "--keep-last", "2", "--dry-run")
+    expect("why" in table.splitlines()[0] and rows[2]["reason"] in table, f"no reasons: {table}")
+    quiet = world.json(
+        "prune", "host/web", "--ns", "a", "--store", "main", "--keep-last", "2", "--dry-run", "--explain=false")
+    expect("reason" not in quiet[0], f"reasons nobody wanted: {quiet}")
     log = world.text("prune", "--all", "--ns", "a", "--store", "main", "--keep-last", "2", "--dry-run")
     expect("TASK OK" in log, f"no log of the task: {log}")
     expect(len(world.json("snapshot", "list", "--ns", "a", "--store", "main")) == 3, "a dry run removed something")

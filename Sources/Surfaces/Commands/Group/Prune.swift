@@ -4,7 +4,10 @@ import BackupFormats
 struct PruneCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "prune", abstract: "Removes old snapshots of a group, or of all groups, by rules.",
-        discussion: "Without any --keep option all snapshots are kept.")
+        discussion: """
+            Without any --keep option all snapshots are kept. A server of this kind says of each snapshot why it stays or
+            goes: always with --store, over a repository with --explain.
+            """)
 
     enum Settings: EndpointChoice {
         static var endpoint: String { "POST /admin/datastore/{store}/prune" }
@@ -39,21 +42,26 @@ struct PruneCommand: AsyncParsableCommand {
     }
 
     private func prune(_ group: BackupGroup, _ parameters: JSONObject) async throws {
-        let result = try await repository.withServer { server, repository in
+        var parameters = parameters.merging(group.parameters)
+        // Another kind of server refuses a parameter that it does not know.
+        if repository.store != nil, parameters["explain"] == nil { parameters["explain"] = true }
+        let result = try await repository.withServer { [parameters] server, repository in
             try await server.call(
-                "POST", datastorePath(repository, "prune"), parameters.merging(group.parameters),
+                "POST", datastorePath(repository, "prune"), parameters,
                 trying: "\(group) cannot be pruned")
         }
         guard !quiet else { return }
+        let snapshots = result.arrayValue ?? []
+        let isExplained = snapshots.contains { $0["reason"] != nil }
         output.write(
-            result.arrayValue ?? [],
+            snapshots,
             columns: [
                 Column("snapshot") { SnapshotList.name($0) },
                 Column("action") { item in
                     if item["protected"]?.boolValue == true { return "protected" }
                     return item["keep"]?.boolValue == true ? "keep" : "remove"
                 },
-            ])
+            ] + (isExplained ? [Column("why", member: "reason")] : []))
     }
 
     private func pruneAll(_ parameters: JSONObject) async throws {

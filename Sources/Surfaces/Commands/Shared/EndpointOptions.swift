@@ -75,7 +75,8 @@ private enum Truth: String, CaseIterable, ExpressibleByArgument {
     }
 }
 
-/// ArgumentParser takes `--verify-new=soon` for `--verify-new`; this does not let it pass.
+/// ArgumentParser takes `--verify-new=false` for `--verify-new`, whatever stands behind the sign; `--verify-new false` it
+/// understands.
 enum BooleanOptions {
     /// The parameters that are booleans wherever they occur.
     private static let names: Set<String> = {
@@ -87,21 +88,30 @@ enum BooleanOptions {
         return names.subtracting(others)
     }()
 
-    /// - Throws: `ValidationError` for an option of the form `--name=value` that is a boolean with another value.
-    static func check(_ arguments: [String]) throws {
-        for argument in arguments.prefix(while: { $0 != "--" }) where argument.hasPrefix("--") {
+    /// The arguments with each `--name=value` of a boolean as two.
+    ///
+    /// - Throws: `ValidationError` where such a value is neither true nor false.
+    static func separated(_ arguments: [String]) throws -> [String] {
+        let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
+        let options = try arguments[..<end].flatMap { argument -> [String] in
+            guard argument.hasPrefix("--") else { return [argument] }
             let parts = argument.dropFirst(2).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts.count == 2, names.contains(String(parts[0])) else { continue }
+            guard parts.count == 2, names.contains(String(parts[0])) else { return [argument] }
             guard Truth(argument: String(parts[1])) != nil else {
                 throw ValidationError("--\(parts[0]): '\(parts[1])' is neither true nor false")
             }
+            return ["--\(parts[0])", String(parts[1])]
         }
+        return options + arguments[end...]
     }
 }
 
 extension EndpointParameter {
     private var help: ArgumentHelp {
         var text = summary
+        if let form {
+            text += " (\(form.filter { $0 != "`" && $0 != "\\" }))"
+        }
         if !isOptional { text += " Required." }
         if case .integer(let range) = type, range.upperBound < Int64.max {
             text += " \(range.lowerBound) to \(range.upperBound)."

@@ -1,0 +1,68 @@
+import ArgumentParser
+import BackupFormats
+
+struct AlertCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "alert", abstract: "What is overdue.", subcommands: [AlertList.self])
+}
+
+struct AlertList: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "Lists jobs that did not run well and groups without new backups.")
+
+    enum Settings: EndpointChoice {
+        static var endpoint: String { "GET /admin/alerts" }
+    }
+
+    @OptionGroup var settings: EndpointOptions<Settings>
+    @OptionGroup var owner: OwnerOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let list = try await owner.withServer {
+            try await $0.call("GET", "/admin/alerts", settings.values, trying: "The alerts cannot be listed")
+        }
+        output.write(
+            list.arrayValue ?? [],
+            columns: [
+                .time("since", member: "since"), Column("store", member: "store"), Column("ns", member: "ns"),
+                Column("object") { alert in
+                    let kind = alert["job-type"] ?? alert["backup-type"]
+                    let id = alert["id"] ?? alert["backup-id"]
+                    return [kind, id].compactMap { $0?.stringValue }.joined(separator: "/")
+                },
+                Column("what", member: "text"),
+            ])
+    }
+}
+
+struct AuditCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "audit", abstract: "Who changed what, when and from where.", subcommands: [AuditList.self])
+}
+
+struct AuditList: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "Lists changes that were made over the API, newest first.")
+
+    enum Settings: EndpointChoice {
+        static var endpoint: String { "GET /nodes/{node}/audit" }
+    }
+
+    @OptionGroup var settings: EndpointOptions<Settings>
+    @OptionGroup var owner: OwnerOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let list = try await owner.withServer {
+            try await $0.call("GET", "/nodes/localhost/audit", settings.values, trying: "The changes cannot be listed")
+        }
+        output.write(
+            list.arrayValue ?? [],
+            columns: [
+                .time("time", member: "time"), Column("user", member: "user"), Column("address", member: "address"),
+                Column("action", member: "action"), Column("object", member: "object"),
+                Column("parameters", member: "parameters"),
+            ])
+    }
+}
