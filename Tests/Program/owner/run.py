@@ -371,9 +371,10 @@ def unreachable(world):
 
 
 CHECKS = [
-    datastores, users, rights, content, collection, verification, tasks, unreachable,
+    datastores, users, rights, content, collection, verification, remotes, copies, tasks,
+    unreachable,
 ]
-LATER = [prune_jobs, verify_jobs, sync_jobs, remotes, copies, node]
+LATER = [prune_jobs, verify_jobs, sync_jobs, node]
 
 
 def main():
