@@ -38,6 +38,26 @@ enum Schema {
                     CREATE INDEX tasks_running ON tasks (number) WHERE end_time IS NULL;
                     """)
         }
+        migrator.registerMigration("jobs-1") { database in
+            try database.execute(
+                sql: """
+                    CREATE TABLE job_states (
+                        job TEXT PRIMARY KEY,
+                        schedule TEXT NOT NULL, counted_from INTEGER NOT NULL, good_since INTEGER NOT NULL,
+                        task TEXT, end_time INTEGER, status TEXT
+                    ) WITHOUT ROWID;
+                    """)
+        }
+        migrator.registerMigration("metrics-1") { database in
+            try database.execute(
+                sql: """
+                    CREATE TABLE samples (
+                        series TEXT NOT NULL, step INTEGER NOT NULL, time INTEGER NOT NULL,
+                        count INTEGER NOT NULL, average REAL NOT NULL, maximum REAL NOT NULL,
+                        PRIMARY KEY (series, step, time)
+                    ) WITHOUT ROWID;
+                    """)
+        }
         return migrator
     }
 }
