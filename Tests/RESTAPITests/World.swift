@@ -37,10 +37,17 @@ final class World: Sendable {
     let tasks: TaskRegistry
     let workers: WorkerPool
     let stores: DatastoreRegistry
+    let jobs: JobService
+    let alerts: OverdueAlerts
+    let history: MetricHistory
     let server: RESTServer
     let root: Identity
     /// What failed logins in this world are delayed by: nothing, unless a test asks.
-    init(delays: RefusalDelays = RefusalDelays(unauthenticated: .zero, unauthorized: .zero)) throws {
+    init(
+        delays: RefusalDelays = RefusalDelays(unauthenticated: .zero, unauthorized: .zero), metricsToken: String? = nil
+    )
+        throws
+    {
         folder = try FileSystem.makeTemporaryFolder(prefix: "cairn-rest-tests")
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         database = try StateDatabase(folder: try StateFolder(path: folder + "/state"))
@@ -58,16 +65,24 @@ final class World: Sendable {
         let content = ContentService(stores: stores, access: access)
         let maintenance = MaintenanceService(
             stores: stores, access: access, tasks: tasks, workers: workers, time: .system, localOffset: { _ in 0 })
+        jobs = JobService(
+            database: database, stores: stores, tasks: tasks, work: JobWork(maintenance: maintenance, sync: nil),
+            time: .system, localOffset: { _ in 0 }, log: log)
+        alerts = OverdueAlerts(jobs: jobs, log: log)
+        history = MetricHistory(
+            database: database, stores: stores, time: .system, log: log,
+            machine: { ["cpu": 0.25, "memtotal": 1000, "memused": 400] })
         server = RESTServer(
             services: RESTServices(
                 access: access, tasks: tasks, stores: stores, content: content, maintenance: maintenance,
+                jobs: jobs, alerts: alerts, history: history,
                 sync: SyncService(
                     stores: stores, access: access, database: database, connector: NoRemotes(), workers: workers,
                     time: .system),
                 sessions: SessionOpener(tasks: tasks, workers: workers), workers: workers,
                 time: .system,
                 node: NodeDescription(name: "box", fingerprint: { "aa:bb" }, version: "0.1.0"), logger: log),
-            delays: delays)
+            delays: delays, metrics: metricsToken.map { try MetricsPage(token: $0) })
     }
 
     deinit {

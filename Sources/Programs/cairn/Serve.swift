@@ -3,6 +3,7 @@ import BackupHTTP2
 import Listener
 import Logging
 import Platform
+import RESTAPI
 
 /// `cairn serve`: the server.
 struct Serve: AsyncParsableCommand {
@@ -51,6 +52,9 @@ struct Serve: AsyncParsableCommand {
         })
     var logLevel = Logger.Level.info
 
+    @Option(help: "File with the token that Prometheus sends to read /metrics. Default: there is no such page.")
+    var metricsTokenFile: String?
+
     /// Pieces of file work that may wait for a worker.
     static let waitingWork = 4096
 
@@ -87,6 +91,19 @@ struct Serve: AsyncParsableCommand {
         configuration.bodyBudgetBytes = memoryBudget << 20
         return configuration
     }
+
+    /// The page for Prometheus, where a token was given.
+    func metricsPage() throws -> MetricsPage? {
+        guard let metricsTokenFile else { return nil }
+        do {
+            let bytes = try FileSystem.read(metricsTokenFile, limit: Self.tokenFileLimit)
+            return try MetricsPage(token: String(decoding: bytes, as: UTF8.self))
+        } catch let error as SystemError {
+            throw error.failure("The token file \(metricsTokenFile) cannot be read")
+        }
+    }
+
+    private static let tokenFileLimit = 4096
 
     func run() async throws {
         try await ServerAssembly(self).run()

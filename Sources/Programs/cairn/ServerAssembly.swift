@@ -19,6 +19,7 @@ struct ServerAssembly {
     private let stores: DatastoreRegistry
     private let sessions: SessionOpener
     private let workers: WorkerPool
+    private let scheduler: JobScheduler
     private let listener: Listener
     private let logger: Logger
 
@@ -52,17 +53,28 @@ struct ServerAssembly {
 
         // The certificate can be read anew, so whoever shows its fingerprint asks the listener.
         let door = LateListener()
+        let maintenance = MaintenanceService(
+            stores: stores, access: access, tasks: tasks, workers: workers, time: time, localOffset: LocalTime.offset)
+        let jobs = JobService(
+            database: database, stores: stores, tasks: tasks, work: JobWork(maintenance: maintenance, sync: sync),
+            time: time, localOffset: LocalTime.offset, log: logger)
+        let alerts = OverdueAlerts(jobs: jobs, log: logger)
+        let history = MetricHistory(
+            database: database, stores: stores, time: time, log: logger, machine: MachineFigures.read)
+        scheduler = JobScheduler(
+            time: time, workers: workers, log: logger,
+            everyMinute: [("jobs", { try jobs.runDue() }), ("metrics", { try history.record() })],
+            sometimes: [("overdue", { try alerts.refresh() })])
         let services = RESTServices(
             access: access, tasks: tasks, stores: stores, content: ContentService(stores: stores, access: access),
-            maintenance: MaintenanceService(
-                stores: stores, access: access, tasks: tasks, workers: workers, time: time,
-                localOffset: LocalTime.offset),
-            sync: sync, sessions: sessions, workers: workers, time: time,
+            maintenance: maintenance, jobs: jobs, alerts: alerts, history: history, sync: sync, sessions: sessions,
+            workers: workers, time: time,
             node: NodeDescription(
                 name: ProcessInformation.hostName, fingerprint: { door.fingerprint }, version: CairnVersion.text),
             logger: logger)
         listener = try Listener(
-            configuration: try command.listenerConfiguration(), handler: RESTServer(services: services), time: time,
+            configuration: try command.listenerConfiguration(),
+            handler: RESTServer(services: services, metrics: try command.metricsPage()), time: time,
             logger: logger)
         door.set(listener)
     }
@@ -81,6 +93,7 @@ struct ServerAssembly {
             configuration: .init(
                 services: [
                     .init(service: listener), .init(service: CertificateReload(listener: listener, logger: logger)),
+                    .init(service: Schedule(scheduler: scheduler)),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         defer { try? access.withdrawLocalAdmin() }

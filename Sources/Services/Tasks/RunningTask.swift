@@ -94,6 +94,9 @@ package final class RunningTask: Sendable {
 
     var isWithdrawn: Bool { state.withLock { $0.isWithdrawn } }
 
+    /// How it ended, see ``TaskStatus``; nil before.
+    package var status: String? { state.withLock { $0.status } }
+
     /// Asks the task to end. What it does about it is its own affair.
     func abort() {
         let handlers: [@Sendable () -> Void] = state.withLock { state in

@@ -51,6 +51,7 @@ package final class TaskRegistry: Sendable {
         var running: [UPID: RunningTask] = [:]
         var nextID: UInt64 = 0
         var endedCount = 0
+        var endedByClass: [TaskStatusClass: Int] = [:]
     }
     private let state = Mutex(State())
     /// Open logs; only the writer's thread touches them, the lock is for the compiler.
@@ -122,6 +123,12 @@ package final class TaskRegistry: Sendable {
 
     var runningTasks: [RunningTask] { state.withLock { Array($0.running.values) }.filter { !$0.isWithdrawn } }
 
+    /// Running tasks by worker type, and those that ended since the server started by how they ended.
+    package var counts: (running: [String: Int], ended: [TaskStatusClass: Int]) {
+        let running = runningTasks.reduce(into: [:]) { $0[$1.upid.workerType, default: 0] += 1 }
+        return (running, state.withLock { $0.endedByClass })
+    }
+
     /// Asks a task to end; it does so in its own time.
     ///
     /// - Returns: Whether it runs.
@@ -181,9 +188,11 @@ package final class TaskRegistry: Sendable {
 
     private func end(_ task: RunningTask) {
         files.withLock { $0[task.upid] = nil }
+        let status = task.status
         let mustRemove = state.withLock { state in
             state.running[task.upid] = nil
             state.endedCount += 1
+            if let status, !task.isWithdrawn { state.endedByClass[TaskStatus.classify(status), default: 0] += 1 }
             return state.endedCount.isMultiple(of: Self.removalInterval)
         }
         task.markStopped()

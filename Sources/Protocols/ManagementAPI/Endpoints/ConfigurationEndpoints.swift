@@ -33,7 +33,7 @@ extension Endpoint {
             access: .privilege(anyOf: ["Datastore.Allocate"], on: "/datastore/{name}"),
             [
                 .datastore("name", "Its name."),
-                .boolean("keep-job-configs", "Accepted for compatibility.").optional(false),
+                .boolean("keep-job-configs", "Keep the jobs that work on it.").optional(false),
                 .boolean("destroy-data", "Remove the content as well.").optional(false), .digest,
             ],
             result: "task id"),
@@ -54,6 +54,7 @@ extension Endpoint {
             .text("notify-user", "Who is told.", length: 3...64), .text("notify", "What is told.", length: 1...256),
             .choice("notification-mode", ["legacy-sendmail", "notification-system"], "How it is told."),
             .text("tuning", "Settings of the store: `sync-level=none|file|filesystem`, …", length: 1...1024),
+            .text("overdue-after", "When a group is overdue: a length of time, or `never`.", length: 1...64),
             .text("maintenance-mode", "`read-only` or `offline`, with `message=…`.", length: 1...1024),
         ].map { $0.optional() }
 }

@@ -31,6 +31,7 @@ extension BackupSession {
                 kind, writer: upload.writer, size: upload.size, storedSize: insertion.storedByteCount,
                 isDuplicate: insertion.isDuplicate)
         }
+        table.traffic.received(byteCount: body.count, isDuplicate: insertion.isDuplicate)
         let digest = JSONValue.string(upload.digest.description)
         guard revealsDuplicates else { return .data(digest) }
         let answer: JSONValue = ["data": digest, "duplicate": .bool(insertion.isDuplicate)]

@@ -24,7 +24,7 @@ final class BackupSession: SessionHandler, LiveSession {
     let writers = Mutex<[Int: any IndexWriter]>([:])
 
     private let published: (@Sendable (PublishedSnapshot) -> Void)?
-    private let table: SessionTable
+    let table: SessionTable
     private let lane = OrderedLane()
     private let life = SessionLife()
     private let connection = SessionConnectionSlot()

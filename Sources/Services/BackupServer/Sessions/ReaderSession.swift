@@ -85,7 +85,9 @@ final class ReaderSession: SessionHandler, LiveSession {
             case .chunk(let digest):
                 try rules.withLock { rules throws(BackupFailure) in try rules.checkChunk(digest) }
                 let chunks = datastore.chunks
-                return .file(try await workers.run { try chunks.read(digest) })
+                let blob = try await workers.run { try chunks.read(digest) }
+                table.traffic.sent(byteCount: blob.count)
+                return .file(blob)
             }
         } catch {
             let response = SessionFailure.response(to: error)

@@ -41,6 +41,8 @@ package final class SessionOpener: Sendable {
 
     /// Sessions of both kinds that are open.
     package var sessionCount: Int { table.count }
+    /// What sessions have moved, and what the server has answered.
+    package var traffic: TrafficCounters { table.traffic }
 
     /// Opens a backup session. It ends with its connection: whoever gets the handler attaches it to one, or calls
     /// `connectionEnded`.

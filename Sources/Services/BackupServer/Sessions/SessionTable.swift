@@ -23,6 +23,8 @@ final class SessionTable: Sendable {
     }
 
     private let limit: Int
+    /// What all sessions have moved.
+    let traffic = TrafficCounters()
     private let state = Mutex(State())
 
     init(limit: Int) { self.limit = limit }

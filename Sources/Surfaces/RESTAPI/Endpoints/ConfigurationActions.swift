@@ -44,8 +44,8 @@ extension Routes {
                 throw BackupFailure(.notFound, "datastore '\(name)' does not exist.")
             }
             let task = try await call.services.maintenance.startRemoval(
-                name, destroyingData: call.flag("destroy-data"), digest: call.text("digest"), by: try call.requiredGrant
-            )
+                name, destroyingData: call.flag("destroy-data"), keepingJobs: call.flag("keep-job-configs"),
+                digest: call.text("digest"), by: try call.requiredGrant)
             return .data(.string("\(task)"))
         },
     ]

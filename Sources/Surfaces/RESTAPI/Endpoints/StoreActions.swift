@@ -76,6 +76,11 @@ extension Routes {
             let store = try call.services.stores.datastore(record.name, for: .read)
             for member in figures(try store.usage()).members { object[member.name] = member.value }
             object["gc-status"] = CollectionJSON.status(try store.lastCollection())
+            let history = try call.services.history.usage(of: record.name)
+            object["history"] = .array(history.values.map { $0.map { .number("\($0)") } ?? .null })
+            object["history-start"] = .integer(history.start)
+            object["history-delta"] = .integer(history.step)
+            object["estimated-full-date"] = history.fullDate.map { .integer($0) }
         } catch {
             object["error"] = .string("\(error)")
         }

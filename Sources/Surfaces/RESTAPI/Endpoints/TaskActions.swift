@@ -1,6 +1,7 @@
 import AccessControl
 import BackupFormats
 import BackupProtocol
+import BackupServer
 import ManagementAPI
 import Tasks
 
@@ -19,17 +20,20 @@ extension Routes {
                 typePart: call.text("typefilter"), since: call.number("since"), until: call.number("until"),
                 statuses: statuses.isEmpty ? nil : Set(statuses))
             let page = try await call.blocking {
-                try call.services.tasks.list(filter) { seesAll || isOwn($0.upid, caller) }
+                let configurable = seesAll ? [] : try configurableWorkers(of: caller, call)
+                return try call.services.tasks.list(filter) {
+                    seesAll || isOwn($0.upid, caller) || configurable.contains(Worker($0.upid))
+                }
             }
             return .data(.array(page.tasks.map { listed($0) }), beside: ["total": .integer(page.total)])
         },
         "GET /nodes/{node}/tasks/{upid}/status": { call in
-            let upid = try visibleTask(call)
+            let upid = try await visibleTask(call)
             let info = try await call.blocking { try call.services.tasks.info(upid) }
             return .data(status(of: upid, info))
         },
         "GET /nodes/{node}/tasks/{upid}/log": { call in
-            let upid = try visibleTask(call)
+            let upid = try await visibleTask(call)
             guard !call.flag("download") else { return .whole(try await wholeLog(of: upid, call)) }
             let (start, limit) = (Int(call.number("start") ?? 0), Int(call.number("limit") ?? 50))
             guard let page = try await call.blocking({ try call.services.tasks.log(upid, start: start, limit: limit) })
@@ -65,13 +69,31 @@ extension Routes {
         }
     }
 
-    private static func visibleTask(_ call: Call) throws -> UPID {
+    private static func visibleTask(_ call: Call) async throws -> UPID {
         let upid = try task(call)
         let caller = try call.identity.authID
-        guard isOwn(upid, caller) || holds(.sysAudit, caller, call) else {
+        if isOwn(upid, caller) || holds(.sysAudit, caller, call) { return upid }
+        let configurable = try await call.blocking { try configurableWorkers(of: caller, call) }
+        guard configurable.contains(Worker(upid)) else {
             throw BackupFailure(.invalidInput, "task access not allowed")
         }
         return upid
+    }
+
+    /// What tells the tasks of one job from others.
+    private struct Worker: Hashable {
+        let type: String
+        let id: String?
+
+        init(_ upid: UPID) { (type, id) = (upid.workerType, upid.workerID) }
+        init(_ job: Job) { (type, id) = (job.worker.type, job.worker.id) }
+    }
+
+    /// Of the jobs that the caller may configure.
+    private static func configurableWorkers(of caller: AuthID, _ call: Call) throws -> Set<Worker> {
+        Set(
+            try call.services.jobs.jobs().filter { JobRights.mayChange($0, caller, call.services.access) }
+                .map { Worker($0) })
     }
 
     /// Whether it is a task of the caller or of one of its tokens.

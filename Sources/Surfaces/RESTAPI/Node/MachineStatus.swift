@@ -5,16 +5,22 @@ import Synchronization
 /// How the machine does, read from `/proc`; what cannot be read is zero or empty. (Spec: rest E.8.)
 enum MachineStatus {
     private static let fileLimit = 1024 * 1024
+
     /// Counters of processor time at the last call, so that shares are those since then.
-    private static let lastTimes = Mutex(ProcessorTimes())
+    final class ProcessorMeter: Sendable {
+        fileprivate let lastTimes = Mutex(ProcessorTimes())
+    }
+
+    /// Of the calls for people.
+    static let calls = ProcessorMeter()
 
     /// Blocks for a moment.
-    static func read() -> JSONObject {
+    static func read(_ meter: ProcessorMeter = calls) -> JSONObject {
         let memory = MemoryFigures(text("/proc/meminfo"))
         let load = text("/proc/loadavg").split(separator: " ").prefix(3).map { Double($0) ?? 0 }
         let uptime = text("/proc/uptime").split(separator: ".").first.flatMap { Int64($0) } ?? 0
         let now = ProcessorTimes(text("/proc/stat"))
-        let before = lastTimes.withLock { last in
+        let before = meter.lastTimes.withLock { last in
             defer { last = now }
             return last
         }

@@ -1,8 +1,10 @@
 import AccessControl
 package import BackupFormats
 import BackupProtocol
+import BackupServer
 import Logging
 package import ManagementAPI
+import Platform
 
 /// Answers the REST API: finds the endpoint, asks who calls and whether they may, checks parameters, and wraps what
 /// the endpoint gives. (Spec: rest F.)
@@ -13,10 +15,15 @@ package struct RESTServer: RESTHandler {
     private let services: RESTServices
     private let delays: RefusalDelays
     private let routes: RouteTable
+    private let metrics: MetricsPage?
 
-    package init(services: RESTServices, delays: RefusalDelays = RefusalDelays()) {
+    /// - Parameter metrics: Nil where there is no such page.
+    package init(
+        services: RESTServices, delays: RefusalDelays = RefusalDelays(), metrics: MetricsPage? = nil
+    ) {
         self.services = services
         self.delays = delays
+        self.metrics = metrics
         routes = RouteTable(Routes.all)
     }
 
@@ -39,6 +46,8 @@ package struct RESTServer: RESTHandler {
         switch target.place {
         case .illegal:
             return plain(Refusal(FailureStatus.illegalPath, "A part of the path begins with a dot"))
+        case .outside where request.method == "GET" && target.normalPath == MetricsPage.path && metrics != nil:
+            return await answerMetrics(request)
         case .outside where request.method == "GET":
             return plain(Refusal(FailureStatus.unknownPath, "There is no page '\(target.normalPath)'"))
         case .outside:
@@ -49,6 +58,24 @@ package struct RESTServer: RESTHandler {
             return plain(Refusal(FailureStatus.illegalPath, "There is no answer format '\(name)'"))
         case .api(let format, let components):
             return await answer(request, target, format, components)
+        }
+    }
+
+    private func answerMetrics(_ request: RESTRequest) async -> RESTAnswer {
+        guard let metrics, metrics.opens(to: request) else {
+            let refusal = Refusal(401, "authentication failed - the token for metrics is missing or wrong")
+            await delay(refusal, since: request.arrival)
+            return plain(refusal)
+        }
+        do {
+            let services = services
+            let text = try await services.workers.run { try metrics.text(services) }
+            return .response(
+                RESTResponse(
+                    status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
+                    body: .bytes(Array(text.utf8))))
+        } catch {
+            return plain(Refusal(error, during: "GET \(MetricsPage.path)"))
         }
     }
 
@@ -164,6 +191,7 @@ package struct RESTServer: RESTHandler {
 
     /// One line a request. Queries are left out: logins may have a password there. (Spec: rest F.7.)
     private func log(_ request: RESTRequest, _ target: RequestTarget, _ caller: Identity?, _ status: Int) {
+        services.sessions.traffic.answered(status: status)
         let agent = (request.header("user-agent") ?? "-").prefix(128)
         services.logger.info(
             "\(request.peer) \(caller.map { "\($0.authID)" } ?? "-") \"\(request.method) \(target.normalPath)\" \(status) \"\(agent)\""

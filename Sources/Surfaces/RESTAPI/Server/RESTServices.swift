@@ -12,6 +12,9 @@ package struct RESTServices: Sendable {
     package var stores: DatastoreRegistry
     package var content: ContentService
     package var maintenance: MaintenanceService
+    package var jobs: JobService
+    package var alerts: OverdueAlerts
+    package var history: MetricHistory
     package var sync: SyncService
     package var sessions: SessionOpener
     /// For work that blocks.
@@ -22,14 +25,18 @@ package struct RESTServices: Sendable {
 
     package init(
         access: AccessControl, tasks: TaskRegistry, stores: DatastoreRegistry, content: ContentService,
-        maintenance: MaintenanceService, sync: SyncService, sessions: SessionOpener, workers: WorkerPool,
-        time: TimeSource, node: NodeDescription, logger: Logger
+        maintenance: MaintenanceService, jobs: JobService, alerts: OverdueAlerts, history: MetricHistory,
+        sync: SyncService, sessions: SessionOpener, workers: WorkerPool, time: TimeSource, node: NodeDescription,
+        logger: Logger
     ) {
         self.access = access
         self.tasks = tasks
         self.stores = stores
         self.content = content
         self.maintenance = maintenance
+        self.jobs = jobs
+        self.alerts = alerts
+        self.history = history
         self.sync = sync
         self.sessions = sessions
         self.workers = workers

@@ -23,7 +23,7 @@ extension MaintenanceService {
 
     /// Forgets a datastore in the background, with its content if so wished.
     package func startRemoval(
-        _ name: String, destroyingData: Bool, digest: String?, by grant: Grant
+        _ name: String, destroyingData: Bool, keepingJobs: Bool = false, digest: String?, by grant: Grant
     ) async throws -> UPID {
         _ = try stores.record(name)
         return tasks.run("delete-datastore", id: name, owner: grant.authID) { task in
@@ -31,7 +31,8 @@ extension MaintenanceService {
                 destroyingData
                     ? "remove datastore \(name) with its content" : "forget datastore \(name); its folder stays")
             try await workers.run {
-                try stores.remove(name, destroyingData: destroyingData, digest: digest, by: grant)
+                try stores.remove(
+                    name, destroyingData: destroyingData, keepingJobs: keepingJobs, digest: digest, by: grant)
             }
         }
     }

@@ -252,10 +252,13 @@ extension DatastoreRegistry {
         }
     }
 
-    /// Closes a datastore and takes it out of the configuration; its folder stays, or goes with its content.
+    /// Closes a datastore and takes it out of the configuration, with its jobs where they are not to be kept; its folder
+    /// stays, or goes with its content.
     ///
     /// - Throws: ``BackupFailure`` of kind `conflict` while it is in use.
-    package func remove(_ name: String, destroyingData: Bool, digest: String?, by grant: Grant) throws {
+    package func remove(
+        _ name: String, destroyingData: Bool, keepingJobs: Bool = false, digest: String?, by grant: Grant
+    ) throws {
         try grant.require(.datastoreAllocate)
         let record = try record(name)
         try close(name)
@@ -263,6 +266,7 @@ extension DatastoreRegistry {
         try change { writer in
             try writer.requireDigest(digest, of: .datastore)
             try writer.removeDatastore(name)
+            if !keepingJobs { try writer.removeJobs(of: name) }
         }
         if destroyingData { try DatastoreFolder(record.path).destroy() }
     }

@@ -1,6 +1,7 @@
 import BackupFormats
 import Datastore
 package import StateDatabase
+import Tasks
 
 /// What the settings of a datastore mean to this server. (Spec: rest E.6.)
 extension DatastoreRecord {
@@ -11,6 +12,9 @@ extension DatastoreRecord {
 
     package var comment: String? { properties["comment"]?.stringValue }
     package var verifiesNew: Bool { properties["verify-new"]?.boolValue ?? false }
+
+    /// When a group of it is overdue: a length of time, or `never`.
+    var overdueAfter: String? { properties["overdue-after"]?.stringValue }
 
     /// From `tuning`; other keys there are kept and have no effect.
     func syncLevel() throws -> SyncLevel? {
@@ -46,5 +50,12 @@ extension DatastoreRecord {
         _ = try maintenanceMode()
         _ = try verifyEffort()
         _ = try syncLevel()
+        _ = try GroupRhythm.Setting(overdueAfter)
+        for name in ["gc-schedule", "prune-schedule"] {
+            guard let schedule = properties[name]?.stringValue else { continue }
+            do { _ = try CalendarEvent(parsing: schedule) } catch {
+                throw BackupFailure(.invalidInput, "The setting \(name) is no calendar event", cause: error)
+            }
+        }
     }
 }

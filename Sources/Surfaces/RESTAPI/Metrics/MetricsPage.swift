@@ -1,0 +1,154 @@
+import BackupFormats
+import BackupServer
+import Datastore
+import ManagementAPI
+import Platform
+import StateDatabase
+import Crypto
+import Tasks
+
+/// The page `/metrics` for Prometheus: behind a token of its own, which opens nothing else.
+package struct MetricsPage: Sendable {
+    /// A shorter token is refused at start.
+    package static let minTokenLength = 16
+    static let path = "/metrics"
+
+    private let token: SHA256.Digest
+
+    /// - Parameter token: What `Authorization: Bearer …` must hold; blanks around it do not count.
+    /// - Throws: ``BackupFailure`` of kind `invalidInput` for a token that is easily guessed.
+    package init(token: String) throws {
+        let bytes = Self.trimmed(token[...])
+        guard bytes.count >= Self.minTokenLength, bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
+            throw BackupFailure(
+                .invalidInput, "The token for metrics is shorter than \(Self.minTokenLength) characters or not plain")
+        }
+        self.token = SHA256.hash(data: bytes)
+    }
+
+    func opens(to request: RESTRequest) -> Bool {
+        guard let value = request.header("authorization"), value.lowercased().hasPrefix("bearer ") else { return false }
+        // Digests are compared, so that the time it takes says nothing about the token.
+        return SHA256.hash(data: Self.trimmed(value.dropFirst("bearer ".count))) == token
+    }
+
+    private static func trimmed(_ text: Substring) -> [UInt8] {
+        Array(text.utf8.drop(while: isBlank).reversed().drop(while: isBlank).reversed())
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte <= 0x20 }
+
+    /// The page's text. Blocks.
+    func text(_ services: RESTServices) throws -> String {
+        var page = PrometheusText()
+        page.add("cairn_build_info", .gauge, "The version that runs", [([("version", services.node.version)], 1)])
+        Self.addStores(to: &page, services)
+        try Self.addJobs(to: &page, services)
+        Self.addTasks(to: &page, services)
+        Self.addTraffic(to: &page, services)
+        for (name, kind, help, value) in ProcessFigures.read() { page.add(name, kind, help, value) }
+        return page.text
+    }
+
+    private static func addStores(to page: inout PrometheusText, _ services: RESTServices) {
+        typealias Values = [(labels: [(String, String)], value: Double)]
+        var (isUp, size, used, free, sessions): (Values, Values, Values, Values, Values) = ([], [], [], [], [])
+        for record in services.stores.records {
+            let label = [("datastore", record.name)]
+            guard let store = try? services.stores.datastore(record.name, for: .read), let space = try? store.usage()
+            else {
+                isUp.append((label, 0))
+                continue
+            }
+            isUp.append((label, 1))
+            size.append((label, Double(space.total)))
+            used.append((label, Double(space.used)))
+            free.append((label, Double(space.available)))
+            sessions.append((label, Double(store.sessions.activeCount)))
+        }
+        page.add("cairn_datastore_up", .gauge, "Whether the datastore can be read", isUp)
+        page.add("cairn_datastore_size_bytes", .gauge, "Size of the datastore's file system", size)
+        page.add("cairn_datastore_used_bytes", .gauge, "Used space of the datastore's file system", used)
+        page.add("cairn_datastore_available_bytes", .gauge, "Space that the datastore can still take", free)
+        page.add("cairn_datastore_active_sessions", .gauge, "Sessions and tasks that use the datastore", sessions)
+        let counts = services.alerts.groupCounts.sorted { $0.key < $1.key }
+        page.add(
+            "cairn_datastore_groups", .gauge, "Groups, as counted in the last minutes",
+            counts.map { ([("datastore", $0.key)], Double($0.value.groups)) })
+        page.add(
+            "cairn_datastore_snapshots", .gauge, "Snapshots, as counted in the last minutes",
+            counts.map { ([("datastore", $0.key)], Double($0.value.snapshots)) })
+        page.add(
+            "cairn_datastore_newest_snapshot_timestamp_seconds", .gauge, "Time of the newest snapshot",
+            counts.compactMap { store, counts in
+                counts.newest.map { ([("datastore", store)], Double($0)) }
+            })
+        page.add(
+            "cairn_datastore_overdue_groups", .gauge, "Groups that should have been backed up",
+            counts.map { ([("datastore", $0.key)], Double($0.value.overdue)) })
+    }
+
+    private static func addJobs(to page: inout PrometheusText, _ services: RESTServices) throws {
+        let all = try services.jobs.jobs().map { job in
+            let (kind, name) = job.id.metricLabels
+            return (
+                labels: [("kind", kind), ("job", name), ("datastore", job.store)],
+                status: try services.jobs.status(of: job)
+            )
+        }
+        func add(_ name: String, _ help: String, _ value: (JobStatus) -> Double?) {
+            page.add(
+                name, .gauge, help, all.compactMap { job in value(job.status).map { (job.labels, $0) } })
+        }
+        add("cairn_job_running", "Whether the job runs now") { $0.isRunning ? 1 : 0 }
+        add("cairn_job_overdue", "Whether the job should have run and ended well") { $0.overdueSince == nil ? 0 : 1 }
+        add("cairn_job_next_run_timestamp_seconds", "When the job is due next") { $0.nextRun.map { Double($0) } }
+        add("cairn_job_last_run_timestamp_seconds", "When the job's last run ended") {
+            $0.lastRunEndTime.map { Double($0) }
+        }
+        add("cairn_job_last_run_duration_seconds", "How long the job's last run took") {
+            $0.duration.map { Double($0) }
+        }
+        add("cairn_job_last_run_success", "Whether the job's last run ended without an error") {
+            $0.lastRunState.map { [.ok, .warning].contains(TaskStatus.classify($0)) ? 1 : 0 }
+        }
+    }
+
+    private static func addTasks(to page: inout PrometheusText, _ services: RESTServices) {
+        let counts = services.tasks.counts
+        page.add(
+            "cairn_tasks_running", .gauge, "Tasks that run now",
+            counts.running.sorted { $0.key < $1.key }.map { ([("type", $0.key)], Double($0.value)) })
+        page.add(
+            "cairn_tasks_ended_total", .counter, "Tasks that ended since the server started",
+            TaskStatusClass.allCases.map { ([("status", $0.rawValue)], Double(counts.ended[$0] ?? 0)) })
+    }
+
+    private static func addTraffic(to page: inout PrometheusText, _ services: RESTServices) {
+        let figures = services.sessions.traffic.figures
+        page.add("cairn_sessions_open", .gauge, "Backup and reader sessions", Double(services.sessions.sessionCount))
+        page.add(
+            "cairn_http_requests_total", .counter, "Requests to the API by the class of their answer",
+            figures.answers.sorted { $0.key < $1.key }.map { ([("code", "\($0.key)xx")], Double($0.value)) })
+        page.add(
+            "cairn_chunks_received_total", .counter, "Chunks from backup sessions", Double(figures.receivedChunks))
+        page.add(
+            "cairn_duplicate_chunks_total", .counter, "Chunks from backup sessions that were there already",
+            Double(figures.duplicateChunks))
+        page.add(
+            "cairn_received_bytes_total", .counter, "Encoded bytes of chunks from backup sessions",
+            Double(figures.receivedBytes))
+        page.add(
+            "cairn_sent_bytes_total", .counter, "Encoded bytes of chunks to reader sessions", Double(figures.sentBytes))
+    }
+}
+
+extension JobID {
+    fileprivate var metricLabels: (kind: String, name: String) {
+        switch self {
+        case .garbageCollection(let store): ("garbage-collection", store)
+        case .storePrune(let store): ("datastore-prune", store)
+        case .configured(let section, let name): (section.rawValue, name)
+        }
+    }
+}
