@@ -82,7 +82,7 @@ final class World: Sendable {
                 sessions: SessionOpener(tasks: tasks, workers: workers), workers: workers,
                 time: .system,
                 node: NodeDescription(name: "box", fingerprint: { "aa:bb" }, version: "0.1.0"), logger: log),
-            delays: delays, metrics: metricsToken.map { try MetricsPage(token: $0) })
+            delays: delays, metrics: try metricsToken.map { try MetricsPage(token: $0) })
     }
 
     deinit {

@@ -58,13 +58,14 @@ struct ServerAssembly {
         let jobs = JobService(
             database: database, stores: stores, tasks: tasks, work: JobWork(maintenance: maintenance, sync: sync),
             time: time, localOffset: LocalTime.offset, log: logger)
+        let registry = tasks
         let alerts = OverdueAlerts(jobs: jobs, log: logger)
         let history = MetricHistory(
             database: database, stores: stores, time: time, log: logger, machine: MachineFigures.read)
         scheduler = JobScheduler(
             time: time, workers: workers, log: logger,
             everyMinute: [("jobs", { try jobs.runDue() }), ("metrics", { try history.record() })],
-            sometimes: [("overdue", { try alerts.refresh() })])
+            sometimes: [("overdue", { try alerts.refresh() }), ("task logs", { try registry.rotate() })])
         let services = RESTServices(
             access: access, tasks: tasks, stores: stores, content: ContentService(stores: stores, access: access),
             maintenance: maintenance, jobs: jobs, alerts: alerts, history: history, sync: sync, sessions: sessions,

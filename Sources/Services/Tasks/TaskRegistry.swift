@@ -30,11 +30,15 @@ package struct ProcessIdentity: Sendable {
 
 /// All tasks: those that run, in memory; those that ended, in the database; and their logs.
 package final class TaskRegistry: Sendable {
-    /// Ended tasks that are kept, with their logs; beyond it the oldest ones go from time to time.
+    /// Ended tasks that are kept at most, with their logs.
     package static let maxEndedTasks = 20_000
-    /// Tasks that end between two removals, and the most that one removal takes away.
+    /// Where the node's setting `task-log-max-days` says nothing, so many of the newest stay however old they are, and
+    /// all others so many days.
+    package static let minEndedTasks = 1_000
+    package static let defaultDays: Int64 = 30
+    /// Tasks that end between two removals, and those that are removed in one transaction.
     static let removalInterval = 256
-    private static let maxRemovals = 1_000
+    private static let removalBatch = 500
     /// Escaped, each byte takes four; with the other parts that is less than ``UPID/maxLength``.
     private static let maxWorkerIDLength = 400
 
@@ -73,7 +77,7 @@ package final class TaskRegistry: Sendable {
         logs = TaskLogStore(folder: database.folder.path(of: "tasks"))
         lock = try database.folder.lock()
         try closeInterrupted()
-        try removeOld()
+        try rotate()
     }
 
     deinit { writer.close() }
@@ -197,7 +201,7 @@ package final class TaskRegistry: Sendable {
         }
         task.markStopped()
         guard mustRemove else { return }
-        do { try removeOld() } catch {
+        do { try rotate() } catch {
             log.warning("old tasks stay", metadata: ["reason": "\(error)"])
         }
     }
@@ -272,16 +276,33 @@ package final class TaskRegistry: Sendable {
         }
     }
 
-    private func removeOld() throws {
-        let old = try database.read { try $0.tasksBeyond(newest: Self.maxEndedTasks, limit: Self.maxRemovals) }
-        guard !old.isEmpty else { return }
-        try database.write { state in
-            for record in old { try state.removeTask(record.upid) }
-        }
-        for record in old {
-            guard let upid = try? UPID(parsing: record.upid) else { continue }
-            do { try logs.remove(upid) } catch {
-                log.warning("the log of an old task stays", metadata: ["reason": "\(error)"])
+    // MARK: Rotation
+
+    /// Removes ended tasks that are too old or too many, with their logs, oldest first; running ones never. Blocks.
+    package func rotate() throws {
+        let setting = try database.read { try $0.entries(.node) }.lazy.compactMap {
+            $0.properties["task-log-max-days"]?.intValue
+        }.first
+        let days = min(setting ?? Self.defaultDays, 100 * 366)
+        try remove(before: time.seconds - max(0, days) * 86400, beyondNewest: setting == nil ? Self.minEndedTasks : 0)
+        try remove(before: .max, beyondNewest: Self.maxEndedTasks)
+    }
+
+    private func remove(before limit: Int64, beyondNewest count: Int) throws {
+        while true {
+            let old = try database.read {
+                try $0.endedTasks(before: limit, beyondNewest: count, limit: Self.removalBatch)
+            }
+            guard !old.isEmpty else { return }
+            // The log goes first: what is left where this stops in between is an entry that the next time finds again.
+            for record in old {
+                guard let upid = try? UPID(parsing: record.upid) else { continue }
+                do { try logs.remove(upid) } catch {
+                    log.warning("the log of an old task stays", metadata: ["reason": "\(error)"])
+                }
+            }
+            try database.write { state in
+                for record in old { try state.removeTask(record.upid) }
             }
         }
     }

@@ -62,13 +62,16 @@ extension StateReader {
             TaskRecord.init)
     }
 
-    /// The oldest ended tasks beyond the newest `count`.
-    package func tasksBeyond(newest count: Int, limit: Int) throws -> [TaskRecord] {
+    /// The oldest ended tasks that started before `time` and are not among the newest `count`, oldest first.
+    package func endedTasks(before time: Int64, beyondNewest count: Int, limit: Int) throws -> [TaskRecord] {
         try Row.fetchAll(
             database,
             sql: """
-                SELECT * FROM tasks WHERE end_time IS NOT NULL ORDER BY start_time DESC, number DESC LIMIT ? OFFSET ?
-                """, arguments: [limit, count]
+                SELECT * FROM (
+                    SELECT * FROM tasks WHERE end_time IS NOT NULL
+                    ORDER BY start_time DESC, number DESC LIMIT -1 OFFSET ?
+                ) WHERE start_time < ? ORDER BY start_time, number LIMIT ?
+                """, arguments: [count, time, limit]
         ).map(TaskRecord.init)
     }
 }

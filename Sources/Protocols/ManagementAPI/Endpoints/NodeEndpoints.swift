@@ -29,7 +29,7 @@ extension Endpoint {
                 "[{upid, node, pid, pstart, starttime, worker_type, worker_id, user, endtime?, status?}] and `total`"),
         Endpoint(
             .get, "/nodes/{node}/tasks/{upid}/status", "Tells how a task does.", access: taskAccess, [.node, .upid],
-            result: "{upid, node, pid, pstart, starttime, type, id, user, tokenid?, status, exitstatus?}"),
+            result: "{upid, node, pid, pstart, starttime, type, id, user, tokenid?, status, exitstatus?, progress?}"),
         Endpoint(
             .get, "/nodes/{node}/tasks/{upid}/log", "Reads lines of a task's log.", access: taskAccess,
             [

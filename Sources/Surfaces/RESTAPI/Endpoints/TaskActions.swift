@@ -152,6 +152,7 @@ extension Routes {
         object["tokenid"] = upid.authID.token.map { .string($0) }
         if let info, info.isRunning {
             object["status"] = "running"
+            object["progress"] = info.progress.map { .number("\($0)") }
         } else {
             object["status"] = "stopped"
             object["exitstatus"] = .string(info?.status ?? TaskStatus.unknown)
