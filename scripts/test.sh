@@ -16,6 +16,17 @@ if ! cmp -s Tests/Program/requirements.txt "$stamp"; then
 fi
 export CAIRN="$PWD/.build/debug/cairn"
 
+# promtool checks the metrics page. Debian's package is unpacked, not installed: installed, it starts a server.
+if ! command -v promtool >/dev/null; then
+    tools=$PWD/.build/tools
+    if [ ! -x "$tools/usr/bin/promtool" ]; then
+        mkdir -p "$tools"
+        (cd "$tools" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb usr/bin/prometheus) \
+            >/dev/null 2>&1 || echo "promtool is not there: the package prometheus cannot be downloaded"
+    fi
+    export PATH="$PATH:$tools/usr/bin"
+fi
+
 outside() {
     echo "== $1"
     (cd Tests/Program && "../../$venv/bin/python" -m "$1")
@@ -29,6 +40,7 @@ outside restore.run || failed=1
 outside adoption.run || failed=1
 outside crowd.run || failed=1
 outside faults.run || failed=1
+outside jobs.run || failed=1
 outside owner.run || failed=1
 outside install.run || failed=1
 outside state.run || failed=1

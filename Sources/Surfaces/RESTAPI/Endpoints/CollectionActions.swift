@@ -16,7 +16,7 @@ extension Routes {
         },
         "GET \(store)/gc": { call in
             let name = try call.values.string("store")
-            return .data(CollectionJSON.report(try await report(name, call)))
+            return .data(try await report(name, call))
         },
         "GET /admin/gc": { call in
             let caller = try call.identity.authID
@@ -25,18 +25,22 @@ extension Routes {
             where call.services.access.privileges(of: caller, on: .datastore(record.name)).contains(.datastoreAudit) {
                 // One that is offline has nothing to tell.
                 guard let known = try? await report(record.name, call) else { continue }
-                list.append(CollectionJSON.report(known))
+                list.append(known)
             }
             return .data(.array(list))
         },
         "GET /admin/gc/{store}": { call in
             let name = try call.values.string("store")
-            return .data([CollectionJSON.report(try await report(name, call))])
+            return .data([try await report(name, call)])
         },
     ]
 
-    private static func report(_ name: String, _ call: Call) async throws -> CollectionReport {
-        try await call.blocking { try call.services.maintenance.collectionReport(of: name) }
+    private static func report(_ name: String, _ call: Call) async throws -> JSONValue {
+        try await call.blocking {
+            let report = try call.services.maintenance.collectionReport(of: name)
+            let nextRun = try call.services.jobs.status(of: .garbageCollection(name)).nextRun
+            return CollectionJSON.report(report, nextRun: nextRun)
+        }
     }
 }
 
@@ -45,10 +49,11 @@ enum CollectionJSON {
     static func status(_ status: CollectionStatus?) -> JSONValue { .object((status ?? CollectionStatus()).json) }
 
     /// The figures with what is known of the last run beside them.
-    static func report(_ report: CollectionReport) -> JSONValue {
+    static func report(_ report: CollectionReport, nextRun: Int64?) -> JSONValue {
         var object = report.status.json
         object["store"] = .string(report.store)
         if let schedule = report.schedule { object["schedule"] = .string(schedule) }
+        if let nextRun { object["next-run"] = .integer(nextRun) }
         if let run = report.lastRun, let end = run.endTime {
             object["last-run-endtime"] = .integer(end)
             object["last-run-state"] = .string(run.status ?? TaskStatus.unknown)

@@ -71,6 +71,7 @@ package struct MetricsPage: Sendable {
         page.add("cairn_datastore_used_bytes", .gauge, "Used space of the datastore's file system", used)
         page.add("cairn_datastore_available_bytes", .gauge, "Space that the datastore can still take", free)
         page.add("cairn_datastore_active_sessions", .gauge, "Sessions and tasks that use the datastore", sessions)
+        addCollections(to: &page, services)
         let counts = services.alerts.groupCounts.sorted { $0.key < $1.key }
         page.add(
             "cairn_datastore_groups", .gauge, "Groups, as counted in the last minutes",
@@ -86,6 +87,31 @@ package struct MetricsPage: Sendable {
         page.add(
             "cairn_datastore_overdue_groups", .gauge, "Groups that should have been backed up",
             counts.map { ([("datastore", $0.key)], Double($0.value.overdue)) })
+    }
+
+    private static func addCollections(to page: inout PrometheusText, _ services: RESTServices) {
+        let all = services.stores.records.compactMap { record -> (name: String, status: CollectionStatus)? in
+            guard let store = try? services.stores.datastore(record.name, for: .read),
+                let status = try? store.lastCollection()
+            else { return nil }
+            return (record.name, status)
+        }
+        func add(_ name: String, _ help: String, _ value: (CollectionStatus) -> Int64?) {
+            page.add(
+                name, .gauge, "\(help), by the last garbage collection",
+                all.compactMap { store, status in
+                    value(status).map { ([("datastore", store)], Double($0)) }
+                })
+        }
+        add("cairn_collection_timestamp_seconds", "When it started") { status in
+            status.task.flatMap { try? UPID(parsing: $0) }?.startTime
+        }
+        add("cairn_collection_chunks", "Chunks that stayed") { $0.diskChunkCount }
+        add("cairn_collection_chunk_bytes", "Bytes of chunks that stayed") { $0.diskByteCount }
+        add("cairn_collection_logical_bytes", "Bytes of all backups before deduplication") { $0.indexDataByteCount }
+        add("cairn_collection_removed_chunks", "Chunks that were removed") { $0.removedChunkCount }
+        add("cairn_collection_removed_bytes", "Bytes of chunks that were removed") { $0.removedByteCount }
+        add("cairn_collection_bad_chunks", "Corrupt chunks that were not healed") { $0.stillBadCount }
     }
 
     private static func addJobs(to page: inout PrometheusText, _ services: RESTServices) throws {
