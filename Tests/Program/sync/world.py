@@ -1,15 +1,12 @@
 """Two servers that copy from each other, what lies between them, and how their stores are compared."""
 
-import hashlib
 import json
 import os
 import socket
-import struct
 import threading
 import time
 import urllib.parse
 
-from support import http1
 from support.server import Server
 
 
@@ -213,8 +210,8 @@ class Cutter:
             self.is_cut = True
             for end in self.sockets:
                 try:
-                    # A reset, as of a machine that went away.
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    # Shut down first: another thread may be reading from it.
+                    end.shutdown(socket.SHUT_RDWR)
                     end.close()
                 except OSError:
                     pass
@@ -227,7 +224,3 @@ class Cutter:
     def close(self):
         self.listener.close()
         self.cut()
-
-
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
