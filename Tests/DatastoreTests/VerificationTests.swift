@@ -136,6 +136,16 @@ struct VerificationTests {
         }
     }
 
+    @Test("leaves a file alone that has taken the place of the corrupt one")
+    func replaced() throws {
+        let digest = ChunkDigest(hashing: backup.pieces[0])
+        let inode = try #require(try FileSystem.status(path(digest))?.inode)
+        let blob = try store.chunks.read(digest)
+        try AtomicFile.replace(path(digest), with: blob)
+        #expect(try store.chunks.markBad(digest, file: inode) == nil)
+        #expect(try store.chunks.read(digest) == blob)
+    }
+
     @Test("keeps ten bad files of a digest, and overwrites the last")
     func badNames() throws {
         let digest = ChunkDigest(hashing: backup.pieces[0])

@@ -75,6 +75,16 @@ struct StoreTests {
         #expect(reply.status == 400)
     }
 
+    @Test("do not lie inside each other")
+    func nesting() async throws {
+        try world.addStore("outer")
+        for path in ["/stores/outer/inner", "/stores"] {
+            let reply = try await world.send(
+                "POST", "/config/datastore", as: admin, json: ["name": "inner", "path": .string(world.folder + path)])
+            #expect(reply.status == 400, "\(reply.text)")
+        }
+    }
+
     @Test("refuse writers in read-only mode and everybody offline, with the message")
     func maintenance() async throws {
         try world.addStore("busy", settings: ["maintenance-mode": "type=read-only,message=back%20soon"])

@@ -18,18 +18,21 @@ package struct NewSnapshotVerification: Sendable {
     /// Takes a snapshot with its lock: starts a task that verifies it, or lets it go. Does not wait.
     package func take(_ published: PublishedSnapshot) {
         let (reader, snapshot) = (published.reader, published.snapshot)
-        guard (try? stores.record(published.datastore.name))?.verifiesNew == true else { return reader.close() }
+        guard let record = try? stores.record(published.datastore.name), record.verifiesNew else {
+            return reader.close()
+        }
         let workers = workers
         let place = published.namespace.isRoot ? "" : "\(published.namespace):"
         tasks.run("verify", id: "\(published.datastore.name):\(place)\(snapshot)", owner: published.owner) { task in
             defer { reader.close() }
             task.log("verify the new snapshot \(snapshot)")
             let verifier = SnapshotVerifier(
-                published.datastore, task: "\(task.upid)", isCancelled: { task.isAborted }, log: { task.log("  \($0)") }
-            )
+                published.datastore, task: "\(task.upid)", effort: try record.verifyEffort(),
+                isCancelled: { task.isAborted }, log: { task.log($0) })
             let outcome = try await workers.run { try verifier.verify(reader) }
             guard outcome.isGood else {
-                throw BackupFailure(.corruptData, "verification failed: \(snapshot) is damaged")
+                throw BackupFailure(
+                    .corruptData, "verification failed - please check the log for details (\(snapshot) is damaged)")
             }
         }
     }

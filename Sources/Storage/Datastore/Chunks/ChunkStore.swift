@@ -167,14 +167,16 @@ package final class ChunkStore: Sendable {
     /// Sets a corrupt chunk aside as `<digest>.N.bad` with the first free N of 0 to 9; the last is overwritten where
     /// all exist. A later upload of the content makes the chunk anew.
     ///
-    /// - Returns: The new file name, or nil where there was no file.
+    /// - Parameter file: The inode of the file that was found to be corrupt; another one is left alone.
+    /// - Returns: The new file name, or nil where there was no file, or another one.
     @discardableResult
-    package func markBad(_ digest: ChunkDigest) throws -> String? {
+    package func markBad(_ digest: ChunkDigest, file: UInt64? = nil) throws -> String? {
         try requireWritable()
         return try storing("Chunk \(digest) cannot be set aside") {
             try withLock(digest) {
                 let path = path(of: digest)
-                guard try FileSystem.exists(path) else { return nil }
+                guard let status = try FileSystem.status(path, followsLinks: false) else { return nil }
+                if let file, status.inode != file { return nil }
                 var number = 0
                 while number < Self.badNames - 1, try FileSystem.exists("\(path).\(number).bad") { number += 1 }
                 try FileSystem.rename(path, to: "\(path).\(number).bad")

@@ -24,7 +24,7 @@ extension MaintenanceService {
         }
         let (type, id) = Self.worker(of: request)
         return tasks.run(type, id: id, owner: grant.authID) { task in
-            try await workers.run {
+            try await onOwnThread {
                 try verify(request, in: task) { namespace, owner in
                     let grant = try? access.contentGrant(
                         full: .datastoreVerify, partial: .datastoreBackup, store: request.store, namespace: namespace,

@@ -204,8 +204,16 @@ extension DatastoreRegistry {
             guard !state.records.contains(where: { $0.name == record.name }), !state.busy.contains(record.name) else {
                 throw BackupFailure(.conflict, "datastore '\(record.name)' already exists.")
             }
-            if let other = state.records.first(where: { $0.path == record.path }) {
-                throw BackupFailure(.conflict, "the folder '\(record.path)' belongs to datastore '\(other.name)'")
+            for other in state.records {
+                if other.path == record.path {
+                    throw BackupFailure(.conflict, "the folder '\(record.path)' belongs to datastore '\(other.name)'")
+                }
+                let (mine, theirs) = ("\(record.path)/", "\(other.path)/")
+                if mine.hasPrefix(theirs) || theirs.hasPrefix(mine) {
+                    throw BackupFailure(
+                        .conflict,
+                        "the folder '\(record.path)' and that of datastore '\(other.name)' would lie inside each other")
+                }
             }
             state.busy.insert(record.name)
         }

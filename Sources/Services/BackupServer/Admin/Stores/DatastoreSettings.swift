@@ -40,6 +40,7 @@ extension DatastoreRecord {
             }
             return count
         }
+        if pairs["chunk-order"] == "none" { effort.readsInDiskOrder = false }
         if let count = try threads("default-verification-readers") { effort.readThreads = count }
         if let count = try threads("default-verification-workers") { effort.verifyThreads = count }
         return effort

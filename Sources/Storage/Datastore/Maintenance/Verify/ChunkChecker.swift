@@ -6,8 +6,8 @@ import Synchronization
 enum ChunkFinding: Sendable {
     /// Encoded bytes read.
     case good(Int)
-    /// - Parameter isSetAside: Whether the file is to be renamed; not where it is missing, or where the index is wrong.
-    case damaged(String, isSetAside: Bool)
+    /// - Parameter file: The inode of the file that is to be set aside; nil where it is missing, or the index is wrong.
+    case damaged(String, file: UInt64?)
 }
 
 /// Reads and checks many chunks: files in the order of their inodes, which is about that on the disk; a few threads read,
@@ -53,6 +53,7 @@ final class ChunkChecker: Sendable {
     }
 
     private func inDiskOrder(_ batch: [IndexEntry]) throws -> [IndexEntry] {
+        guard effort.readsInDiskOrder else { return batch }
         let inodes = Monitor([UInt64](repeating: .max, count: batch.count))
         try Threads.forEach(
             count: (batch.count + Self.lookupPiece - 1) / Self.lookupPiece, width: Self.lookupThreads

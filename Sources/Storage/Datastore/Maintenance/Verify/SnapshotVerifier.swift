@@ -156,19 +156,22 @@ package final class SnapshotVerifier: Sendable {
                     outcome.readByteCount += byteCount
                     outcome.contentByteCount += entry.length
                 }
-            case .damaged(let reason, let isSetAside):
+            case .damaged(let reason, let file):
                 self.seen.withLock { _ = $0.bad.insert(entry.digest) }
                 found.withLock { self.note("can't verify chunk \(entry.digest): \(reason)", &$0) }
-                if isSetAside { try self.setAside(entry.digest) }
+                if let file { try self.setAside(entry.digest, file) }
             }
         }
         outcome.add(found.withLock { $0 })
     }
 
-    private func setAside(_ digest: ChunkDigest) throws {
+    private func setAside(_ digest: ChunkDigest, _ file: UInt64) throws {
         guard !store.isReadOnly else { return }
         do {
-            if let name = try store.chunks.markBad(digest) { log("corrupted chunk renamed to \"\(name)\"") }
+            // A session may have replaced the file meanwhile: then it is another one, and stays.
+            if let name = try store.chunks.markBad(digest, file: file) {
+                log("corrupted chunk renamed to \"\(name)\"")
+            }
         } catch let error as BackupFailure where error.kind != .unavailable {
             log("corrupted chunk could not be renamed: \(error)")
         }

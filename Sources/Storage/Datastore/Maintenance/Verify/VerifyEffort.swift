@@ -11,6 +11,8 @@ package struct VerifyEffort: Hashable, Sendable {
     package var verifyThreads: Int
     /// Bytes of chunk files that are read in a second at most; nil for as many as possible.
     package var bytesPerSecond: Int?
+    /// Whether chunks are looked up first and read in the order of their inodes; else in that of the archive.
+    package var readsInDiskOrder = true
 
     package init(
         readThreads: Int = max(1, min(4, ProcessInformation.processorCount / 4)),
