@@ -40,6 +40,7 @@ outside restore.run || failed=1
 outside adoption.run || failed=1
 outside crowd.run || failed=1
 outside faults.run || failed=1
+outside kills.run || failed=1
 outside sync.run || failed=1
 outside jobs.run || failed=1
 outside owner.run || failed=1
