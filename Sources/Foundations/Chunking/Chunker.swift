@@ -7,7 +7,7 @@
 /// ``maximumSize``. Source: formats specification, sections 6.1 to 6.4.
 ///
 /// The hash depends on 64 bytes only, which is used twice: bytes before
-/// `minimumSize - 64` are not looked at, and two places of a piece are scanned
+/// `minimumSize - 64` are not looked at, and four places of a piece are scanned
 /// at once (see ``RollingHashScan``).
 package struct Chunker: Cutter {
     /// The average sizes that are defined: powers of two from 64 KiB to 4 MiB.
@@ -38,7 +38,7 @@ package struct Chunker: Cutter {
     }
 
     package mutating func nextCut(in bytes: UnsafeRawBufferPointer) -> Int? {
-        RollingHashTable.words.withUnsafeBufferPointer { table in
+        scan.table.withUnsafeBufferPointer { table in
             // Safe: neither pointer is used without a base address, the table is not empty.
             nextCut(in: bytes, table: table.baseAddress!)
         }

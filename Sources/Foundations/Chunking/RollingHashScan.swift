@@ -1,31 +1,43 @@
 /// The inner loop of ``Chunker``: finds the first position whose hash is
 /// accepted, in a piece of memory that also holds the 64 bytes before it.
 ///
-/// Two independent lanes keep the processor busy: the second starts in the
-/// middle of a block with a hash of its own, warmed up over 64 bytes. The test
-/// is arithmetic: `(h & mask) + 3` reaches the bit above the mask exactly for
-/// the three accepted values; the results of eight positions are or-ed and
-/// looked at once, and only a hit is gone through again. Measured at twice the
-/// speed of a comparison for each byte; four lanes were slower.
+/// Four independent lanes keep the processor busy: each but the first starts
+/// with a hash of its own, warmed up over the 64 bytes before it. All words of
+/// the table are rotated so that the tested bits of the hash are its highest;
+/// the three accepted values are then the largest ones, and one comparison is
+/// the whole test. Only a group of positions with a hit is gone
+/// through again. Measured at 1.35 times the speed of two lanes with the test as
+/// arithmetic, and twice the speed of the simple loop.
 struct RollingHashScan {
-    /// Twice the average size: the bit above the mask.
-    let limit: UInt32
+    /// The words of the format, rotated.
+    let table: [UInt32]
+    /// The least accepted hash.
+    private let least: UInt32
 
     /// Bytes of one lane between two warm-ups.
     private static let laneSize = 16 << 10
+    private static let laneCount = 4
     private static let group = 8
+    /// Shorter pieces are not worth the warm-ups.
+    private static let simpleLimit = 2048
+
+    /// - Parameter limit: A power of two: the lower bits of a hash, in the format's own rotation, are tested.
+    init(limit: UInt32) {
+        let rotation = UInt32(limit.leadingZeroBitCount + 1)
+        table = RollingHashTable.words.map { $0 << rotation | $0 >> (32 - rotation) }
+        least = (limit - 3) << rotation
+    }
 
     @inline(__always)
-    private func probe(_ hash: UInt32) -> UInt32 { (hash & (limit &- 1)) &+ 3 }
-
-    @inline(__always)
-    func accepts(_ hash: UInt32) -> Bool { probe(hash) & limit != 0 }
+    func accepts(_ hash: UInt32) -> Bool { hash >= least }
 
     @inline(__always)
     private func step(
         _ hash: UInt32, _ place: UnsafePointer<UInt8>, _ table: UnsafePointer<UInt32>
     ) -> UInt32 {
-        (hash << 1 | hash >> 31) ^ table[Int(place.pointee)] ^ table[Int((place - Chunker.windowSize).pointee)]
+        // What does not depend on the hash comes first: the chain from position to position stays short.
+        let change = table[Int(place.pointee)] ^ table[Int((place - Chunker.windowSize).pointee)]
+        return (hash << 1 | hash >> 31) ^ change
     }
 
     /// The offset behind the first accepted byte of `input[start..<end]`, or nil; then `hash` is that of the last byte.
@@ -38,10 +50,10 @@ struct RollingHashScan {
         hash: inout UInt32
     ) -> Int? {
         var offset = start
-        while end - offset >= 2 * Self.group {
-            let lane = min(Self.laneSize, (end - offset) / (2 * Self.group) * Self.group)
+        while end - offset >= Self.simpleLimit {
+            let lane = min(Self.laneSize, (end - offset) / (Self.laneCount * Self.group) * Self.group)
             if let cut = scanBlock(at: input + offset, lane: lane, table: table, hash: &hash) { return offset + cut }
-            offset += 2 * lane
+            offset += Self.laneCount * lane
         }
         while offset < end {
             hash = step(hash, input + offset, table)
@@ -51,59 +63,83 @@ struct RollingHashScan {
         return nil
     }
 
-    /// Scans two lanes of `lane` bytes, a multiple of eight.
+    /// The hash of the byte before `start`, from the window alone.
+    private func warmUp(_ start: UnsafePointer<UInt8>, _ table: UnsafePointer<UInt32>) -> UInt32 {
+        var hash: UInt32 = 0
+        for place in -Chunker.windowSize..<0 { hash = (hash << 1 | hash >> 31) ^ table[Int(start[place])] }
+        return hash
+    }
+
+    /// Scans four lanes of `lane` bytes, a multiple of eight.
     private func scanBlock(
         at start: UnsafePointer<UInt8>, lane: Int, table: UnsafePointer<UInt32>, hash: inout UInt32
     ) -> Int? {
-        var first = hash
-        var second: UInt32 = 0
-        for place in lane - Chunker.windowSize..<lane {
-            second = (second << 1 | second >> 31) ^ table[Int(start[place])]
-        }
-        var secondHit: Int?
-        var offset = 0
-        while offset < lane {
-            let here = start + offset
-            let there = here + lane
-            let firstBefore = first
-            let secondBefore = second
-            var firstProbes: UInt32 = 0
-            var secondProbes: UInt32 = 0
-            // Spelled out: a loop of eight is not unrolled over both lanes.
-            first = step(first, here, table); firstProbes |= probe(first)
-            second = step(second, there, table); secondProbes |= probe(second)
-            first = step(first, here + 1, table); firstProbes |= probe(first)
-            second = step(second, there + 1, table); secondProbes |= probe(second)
-            first = step(first, here + 2, table); firstProbes |= probe(first)
-            second = step(second, there + 2, table); secondProbes |= probe(second)
-            first = step(first, here + 3, table); firstProbes |= probe(first)
-            second = step(second, there + 3, table); secondProbes |= probe(second)
-            first = step(first, here + 4, table); firstProbes |= probe(first)
-            second = step(second, there + 4, table); secondProbes |= probe(second)
-            first = step(first, here + 5, table); firstProbes |= probe(first)
-            second = step(second, there + 5, table); secondProbes |= probe(second)
-            first = step(first, here + 6, table); firstProbes |= probe(first)
-            second = step(second, there + 6, table); secondProbes |= probe(second)
-            first = step(first, here + 7, table); firstProbes |= probe(first)
-            second = step(second, there + 7, table); secondProbes |= probe(second)
-            if (firstProbes | secondProbes) & limit != 0 {
-                if firstProbes & limit != 0 { return offset + firstOfGroup(at: here, table, firstBefore) }
-                if secondHit == nil { secondHit = lane + offset + firstOfGroup(at: there, table, secondBefore) }
+        let least = least
+        var (p0, p1, p2, p3) = (start, start + lane, start + 2 * lane, start + 3 * lane)
+        var (h0, h1, h2, h3) = (hash, warmUp(p1, table), warmUp(p2, table), warmUp(p3, table))
+        /// The first hit of the lanes behind the first.
+        var laterHit: Int?
+        let end = start + lane
+        while p0 < end {
+            let before = (h0, h1, h2, h3)
+            // Spelled out, one position of all lanes a line: a loop is not unrolled over the lanes.
+            group: do {
+                h0 = step(h0, p0, table); if h0 >= least { break group }
+                h1 = step(h1, p1, table); if h1 >= least { break group }
+                h2 = step(h2, p2, table); if h2 >= least { break group }
+                h3 = step(h3, p3, table); if h3 >= least { break group }
+                h0 = step(h0, p0 + 1, table); if h0 >= least { break group }
+                h1 = step(h1, p1 + 1, table); if h1 >= least { break group }
+                h2 = step(h2, p2 + 1, table); if h2 >= least { break group }
+                h3 = step(h3, p3 + 1, table); if h3 >= least { break group }
+                h0 = step(h0, p0 + 2, table); if h0 >= least { break group }
+                h1 = step(h1, p1 + 2, table); if h1 >= least { break group }
+                h2 = step(h2, p2 + 2, table); if h2 >= least { break group }
+                h3 = step(h3, p3 + 2, table); if h3 >= least { break group }
+                h0 = step(h0, p0 + 3, table); if h0 >= least { break group }
+                h1 = step(h1, p1 + 3, table); if h1 >= least { break group }
+                h2 = step(h2, p2 + 3, table); if h2 >= least { break group }
+                h3 = step(h3, p3 + 3, table); if h3 >= least { break group }
+                h0 = step(h0, p0 + 4, table); if h0 >= least { break group }
+                h1 = step(h1, p1 + 4, table); if h1 >= least { break group }
+                h2 = step(h2, p2 + 4, table); if h2 >= least { break group }
+                h3 = step(h3, p3 + 4, table); if h3 >= least { break group }
+                h0 = step(h0, p0 + 5, table); if h0 >= least { break group }
+                h1 = step(h1, p1 + 5, table); if h1 >= least { break group }
+                h2 = step(h2, p2 + 5, table); if h2 >= least { break group }
+                h3 = step(h3, p3 + 5, table); if h3 >= least { break group }
+                h0 = step(h0, p0 + 6, table); if h0 >= least { break group }
+                h1 = step(h1, p1 + 6, table); if h1 >= least { break group }
+                h2 = step(h2, p2 + 6, table); if h2 >= least { break group }
+                h3 = step(h3, p3 + 6, table); if h3 >= least { break group }
+                h0 = step(h0, p0 + 7, table); if h0 >= least { break group }
+                h1 = step(h1, p1 + 7, table); if h1 >= least { break group }
+                h2 = step(h2, p2 + 7, table); if h2 >= least { break group }
+                h3 = step(h3, p3 + 7, table); if h3 >= least { break group }
+                (p0, p1, p2, p3) = (p0 + Self.group, p1 + Self.group, p2 + Self.group, p3 + Self.group)
+                continue
             }
-            offset += Self.group
+            (h0, h1, h2, h3) = before
+            if let hit = hitInGroup(p0, &h0, table) { return p0 - start + hit }
+            let hits = [
+                (p1, hitInGroup(p1, &h1, table)), (p2, hitInGroup(p2, &h2, table)), (p3, hitInGroup(p3, &h3, table)),
+            ]
+            for case (let place, let hit?) in hits { laterHit = min(laterHit ?? .max, place - start + hit) }
+            (p0, p1, p2, p3) = (p0 + Self.group, p1 + Self.group, p2 + Self.group, p3 + Self.group)
         }
-        hash = second
-        return secondHit
+        hash = h3
+        return laterHit
     }
 
-    private func firstOfGroup(
-        at start: UnsafePointer<UInt8>, _ table: UnsafePointer<UInt32>, _ before: UInt32
-    ) -> Int {
-        var hash = before
+    /// Goes through one group and tells how many of its bytes end with the first hit.
+    private func hitInGroup(
+        _ start: UnsafePointer<UInt8>, _ hash: inout UInt32, _ table: UnsafePointer<UInt32>
+    ) -> Int? {
+        var hit: Int?
         for place in 0..<Self.group {
             hash = step(hash, start + place, table)
-            if accepts(hash) { return place + 1 }
+            if hit == nil, accepts(hash) { hit = place + 1 }
         }
-        preconditionFailure("a group was reported whose positions are not accepted")
+        return hit
     }
 }
