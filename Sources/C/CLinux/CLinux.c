@@ -40,8 +40,15 @@ int cl_make_temporary(char *pattern) {
     return fd >= 0 ? fd : -errno;
 }
 
-int cl_keep_big_blocks(int mmap_threshold, int trim_threshold) {
-    return mallopt(M_MMAP_THRESHOLD, mmap_threshold) && mallopt(M_TRIM_THRESHOLD, trim_threshold) ? 0 : -EINVAL;
+int cl_keep_big_blocks(int mmap_threshold, int trim_threshold, int arenas) {
+    return mallopt(M_MMAP_THRESHOLD, mmap_threshold) && mallopt(M_TRIM_THRESHOLD, trim_threshold) &&
+                   mallopt(M_ARENA_MAX, arenas)
+               ? 0
+               : -EINVAL;
+}
+
+int cl_start_writing(int fd, int64_t offset, int64_t count) {
+    return sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE) == 0 ? 0 : -errno;
 }
 
 void cl_error_text(int code, char *buffer, size_t count) {

@@ -27,8 +27,12 @@ int cl_touch_access_time(int folder_fd, const char *path);
 /// Makes and opens a new file (mode 0600) whose name ends in random letters for the `XXXXXX` of `pattern`; the descriptor.
 int cl_make_temporary(char *pattern);
 
-/// Raises malloc's thresholds so that big blocks are kept rather than given back to the kernel.
-int cl_keep_big_blocks(int mmap_threshold, int trim_threshold);
+/// Raises malloc's thresholds so that big blocks are kept rather than given back to the kernel, and lets all threads
+/// share `arenas` heaps.
+int cl_keep_big_blocks(int mmap_threshold, int trim_threshold, int arenas);
+
+/// Begins to write a part of the file (`count` 0: up to its end) to the disk, without waiting for it (sync_file_range).
+int cl_start_writing(int fd, int64_t offset, int64_t count);
 
 /// Writes the kernel's text for an error number into `buffer`, ended by zero.
 void cl_error_text(int code, char *buffer, size_t count);

@@ -14,7 +14,7 @@ package enum HTTP2Parameters {
     /// Streams at which the library ends the connection.
     private static let streamLimit = 2000
     /// Bytes handed to HTTP/2 at once by one stream whose body is sent.
-    package static let sendPieceBytes = 1024 * 1024
+    package static let sendPieceBytes = 256 * 1024
 
     static var settings: HTTP2Settings {
         [

@@ -26,7 +26,7 @@ extension HTTP2ServerHandler {
             HTTP2Frame(streamID: id, payload: .headers(.init(headers: fields, endStream: !hasBody))), context: context)
         if hasBody {
             switch answer.body {
-            case .bytes(let bytes): send(bytes, from: 0, to: stream, id, context: context)
+            case .bytes(let bytes): send(bytes, hold: answer.hold, from: 0, to: stream, id, context: context)
             case .stream(let source, _): send(source, to: stream, id, context: context)
             }
         }
@@ -34,9 +34,11 @@ extension HTTP2ServerHandler {
     }
 
     /// Sends the bytes from `offset` on, a piece at a time: a slow client then costs one copied piece, not two bodies.
+    ///
+    /// - Parameter hold: Let go of when the last piece is with the kernel, or when the stream is over.
     private func send(
-        _ bytes: [UInt8], from offset: Int, to stream: ServerStream, _ id: HTTP2StreamID,
-        context: ChannelHandlerContext
+        _ bytes: [UInt8], hold: (any AnyObject & Sendable)?, from offset: Int, to stream: ServerStream,
+        _ id: HTTP2StreamID, context: ChannelHandlerContext
     ) {
         guard !stream.isClosed else { return }
         let end = min(offset + HTTP2Parameters.sendPieceBytes, bytes.count)
@@ -48,12 +50,12 @@ extension HTTP2ServerHandler {
             written.futureResult.whenSuccess {
                 let (handler, stream, context) = bound.value
                 handler.noteSign()
-                handler.send(bytes, from: end, to: stream, id, context: context)
+                handler.send(bytes, hold: hold, from: end, to: stream, id, context: context)
                 context.flush()
             }
         } else {
             let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-            written.futureResult.whenSuccess { bound.value.noteSign() }
+            written.futureResult.whenSuccess { withExtendedLifetime(hold) { bound.value.noteSign() } }
         }
         let data = HTTP2Frame.FramePayload.Data(data: .byteBuffer(buffer), endStream: isLast)
         write(HTTP2Frame(streamID: id, payload: .data(data)), promise: written, context: context)

@@ -2,7 +2,9 @@ import NIOConcurrencyHelpers
 
 /// How many bytes of request bodies all connections of this process may hold. (Decision 7.)
 ///
-/// Invariants: `total` is the sum of what the shares hold. Above `limit` only the share at the head of
+/// Memory counts from the moment that room is made for a body; who holds how much is judged by the bytes that have come.
+///
+/// Invariants: `total` is the sum of the room that the shares have made. Above `limit` only the share at the head of
 /// the queue may read, for a slice of time, then the next one; so memory stays below
 /// `limit + connectionLimit` and a few socket buffers, and everybody moves. Who holds more than
 /// `connectionLimit` of unfinished bodies is told to calm down, and so is the largest holder where the
@@ -35,8 +37,9 @@ package final class BodyBudget: Sendable {
     /// The part of one connection.
     package final class Share: Sendable {
         fileprivate struct Account {
+            /// Bytes of bodies that are being assembled, and the room made for them.
             var unfinished = 0
-            var waiting = 0
+            var unfinishedRoom = 0
             var hasLeft = false
             var wake: @Sendable () -> Void = {}
         }
@@ -55,21 +58,25 @@ package final class BodyBudget: Sendable {
         func setWake(_ wake: @escaping @Sendable () -> Void) { account.withLockedValue { $0.wake = wake } }
 
         /// Counts bytes of a body that is being assembled.
-        package func take(_ bytes: Int) { budget.take(bytes, for: self) }
+        ///
+        /// - Parameter room: Memory that was taken for them, now or for what is to come; the bytes themselves by default.
+        package func take(_ bytes: Int, room: Int? = nil) { budget.take(bytes, room ?? bytes, for: self) }
 
         /// The body that these bytes belong to is complete, and now waits for its work to end.
-        package func finish(_ bytes: Int) {
+        package func finish(_ bytes: Int, room: Int? = nil) {
             account.withLockedValue {
                 $0.unfinished -= bytes
-                $0.waiting += bytes
+                $0.unfinishedRoom -= room ?? bytes
             }
         }
 
         /// A complete body is gone.
-        package func giveFinished(_ bytes: Int) { budget.give(bytes, of: self, finished: true) }
+        package func giveFinished(_ room: Int) { budget.giveFinished(room) }
 
         /// An incomplete body is gone.
-        package func giveUnfinished(_ bytes: Int) { budget.give(bytes, of: self, finished: false) }
+        package func giveUnfinished(_ bytes: Int, room: Int? = nil) {
+            budget.giveUnfinished(bytes, room ?? bytes, of: self)
+        }
 
         /// Whether the connection may read more now. Where not, it is queued and will be woken.
         package func mayRead() -> Bool { budget.mayRead(self) }
@@ -85,13 +92,14 @@ package final class BodyBudget: Sendable {
         return share
     }
 
-    private func take(_ bytes: Int, for share: Share) {
+    private func take(_ bytes: Int, _ room: Int, for share: Share) {
         let culprit: Share? = state.withLockedValue { state in
             let own = share.account.withLockedValue { account in
                 account.unfinished += bytes
+                account.unfinishedRoom += room
                 return account.unfinished
             }
-            state.total += bytes
+            state.total += room
             if own > connectionLimit { return share }
             guard state.total > limit + connectionLimit else { return nil }
             return state.shares.values.max { first, second in
@@ -101,20 +109,24 @@ package final class BodyBudget: Sendable {
         culprit?.overload()
     }
 
-    private func give(_ bytes: Int, of share: Share, finished: Bool) {
+    private func giveFinished(_ room: Int) {
+        let woken = state.withLockedValue { state in
+            state.total -= room
+            return wakeable(&state)
+        }
+        for share in woken { share.account.withLockedValue { $0.wake }() }
+    }
+
+    private func giveUnfinished(_ bytes: Int, _ room: Int, of share: Share) {
         let woken: [Share] = state.withLockedValue { state in
-            let counts = share.account.withLockedValue { account in
-                if finished {
-                    account.waiting -= bytes
-                } else if account.hasLeft {
-                    return false
-                } else {
-                    account.unfinished -= bytes
-                }
-                return true
+            let hasLeft = share.account.withLockedValue { account in
+                guard !account.hasLeft else { return true }
+                account.unfinished -= bytes
+                account.unfinishedRoom -= room
+                return false
             }
-            guard counts else { return [] }
-            state.total -= bytes
+            guard !hasLeft else { return [] }
+            state.total -= room
             return wakeable(&state)
         }
         for share in woken { share.account.withLockedValue { $0.wake }() }
@@ -152,15 +164,16 @@ package final class BodyBudget: Sendable {
     private func leave(_ share: Share) {
         let woken: [Share] = state.withLockedValue { state in
             state.shares[ObjectIdentifier(share)] = nil
-            let unfinished = share.account.withLockedValue { account in
+            let room = share.account.withLockedValue { account in
                 defer {
                     account.unfinished = 0
+                    account.unfinishedRoom = 0
                     account.hasLeft = true
                     account.wake = {}
                 }
-                return account.unfinished
+                return account.unfinishedRoom
             }
-            state.total -= unfinished
+            state.total -= room
             let wasHead = state.queue.first === share
             state.queue.removeAll { $0 === share }
             let all = wakeable(&state)

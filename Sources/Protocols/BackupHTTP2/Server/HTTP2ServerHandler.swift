@@ -168,8 +168,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     ) {
         let kept = min(buffer.readableBytes, limit - stream.body.count + (tooLong == nil ? 1 : 0))
         if kept > 0, let piece = buffer.getSlice(at: buffer.readerIndex, length: kept) {
-            stream.reserve(first: kept, limit: limit)
-            share.take(kept)
+            share.take(kept, room: stream.reserve(kept, limit: limit))
             piece.withUnsafeReadableBytes { stream.body.append(contentsOf: $0) }
         }
         guard buffer.readableBytes > kept || stream.body.count > limit else { return }
@@ -193,15 +192,15 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         stream.awaitsReceipt = false
         let body = stream.body
         stream.body = []
-        let count = body.count
-        share.finish(count)
+        let room = stream.room
+        share.finish(body.count, room: room)
         let work = receiver.receive(stream.head, body: body)
         let share = share
         let loop = context.eventLoop
         let bound = NIOLoopBound((self, stream, context), eventLoop: loop)
         Task {
             let answer = await work()
-            share.giveFinished(count)
+            share.giveFinished(room)
             loop.execute {
                 let (handler, stream, context) = bound.value
                 handler.respond(answer, to: stream, id, context: context)
@@ -210,7 +209,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     }
 
     private func dropBody(of stream: ServerStream) {
-        share.giveUnfinished(stream.body.count)
+        share.giveUnfinished(stream.body.count, room: stream.room)
         stream.body = []
     }
 

@@ -27,6 +27,8 @@ package struct StreamAnswer: Sendable {
     package var status: Int
     package var headers: [(name: String, value: String)]
     package var body: BackupResponse.Body
+    /// Kept until the body has been sent or given up.
+    package var hold: (any AnyObject & Sendable)?
 
     package init(status: Int, headers: [(name: String, value: String)] = [], body: BackupResponse.Body = .bytes([])) {
         self.status = status
@@ -38,6 +40,7 @@ package struct StreamAnswer: Sendable {
         self.init(
             status: response.status, headers: response.contentType.map { [("content-type", $0)] } ?? [],
             body: response.body)
+        hold = response.hold
     }
 }
 

@@ -7,13 +7,15 @@ final class ServerStream {
         case drop
     }
 
-    /// Room that is made for a body before its bytes arrive, at most; and how many times the first piece.
-    private static let reserveLimit = 4 * 1024 * 1024 + 64
+    /// Room that is made for a body is at most so many times what has come.
     private static let reserveFactor = 16
 
     let head: StreamHead
     var treatment: BodyTreatment
     var body: [UInt8] = []
+    /// Memory that ``body`` takes.
+    private(set) var room = 0
+    private var announcedLength: Int?
     /// Whether the receiver gets the request when its last byte is here.
     var awaitsReceipt: Bool
     /// The last byte of the request has come.
@@ -29,11 +31,25 @@ final class ServerStream {
         self.awaitsReceipt = awaitsReceipt
     }
 
-    /// Makes room once, by what the request says about its length, and believes it only in proportion to what has come.
-    func reserve(first count: Int, limit: Int) {
-        guard body.isEmpty, !isComplete else { return }
-        let said = head.header("content-length").flatMap { Int($0) } ?? Self.encodedSize(in: head.target) ?? 0
-        body.reserveCapacity(max(count, min(said, limit, Self.reserveLimit, count * Self.reserveFactor)))
+    /// Makes room for so many bytes more, by what the request says about its length, which is believed only in
+    /// proportion to what has come. A body moves once or twice and then has exactly the room that it needs.
+    ///
+    /// - Returns: Memory that was taken.
+    func reserve(_ count: Int, limit: Int) -> Int {
+        let needed = body.count + count
+        if needed > body.capacity {
+            let said = announcedLength ?? lengthInHead
+            announcedLength = said
+            // Where nothing was said, by doubling.
+            let expected = said >= needed ? min(said, limit) : 2 * body.capacity
+            body.reserveCapacity(max(needed, min(expected, needed * Self.reserveFactor)))
+        }
+        defer { room = body.capacity }
+        return body.capacity - room
+    }
+
+    private var lengthInHead: Int {
+        head.header("content-length").flatMap { Int($0) } ?? Self.encodedSize(in: head.target) ?? 0
     }
 
     /// The parameter of chunk and blob uploads that tells the body's length.

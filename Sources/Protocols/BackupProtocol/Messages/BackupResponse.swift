@@ -18,11 +18,14 @@ package struct BackupResponse: Sendable {
     /// nil leaves the header out.
     package var contentType: String?
     package var body: Body
+    /// Kept until the body has been sent or given up, such as a reservation of the memory that it takes.
+    package var hold: (any AnyObject & Sendable)?
 
-    package init(status: Int, contentType: String?, body: Body) {
+    package init(status: Int, contentType: String?, body: Body, hold: (any AnyObject & Sendable)? = nil) {
         self.status = status
         self.contentType = contentType
         self.body = body
+        self.hold = hold
     }
 }
 

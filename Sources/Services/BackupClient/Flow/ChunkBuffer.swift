@@ -8,7 +8,7 @@ import Synchronization
 package final class ChunkBuffer: @unchecked Sendable {
     package static let capacity = BlobLimits.maxChunkContent
     /// Touched pages that an empty buffer keeps: most chunks fit, and a few long ones do not blow up all buffers.
-    package static let keptBytes = 5 << 20
+    package static let keptBytes = 8 << 20
 
     private let memory = PageMemory(byteCount: capacity)
     package private(set) var count = 0
@@ -61,7 +61,7 @@ enum ZeroBytes {
 /// Buffers that wait for their next chunk, so that memory is touched once and not given back to the kernel.
 package final class ChunkBufferPool: Sendable {
     /// Touched bytes that are kept; buffers that come back beyond are freed.
-    package static let keptBytes = 48 << 20
+    package static let keptBytes = 80 << 20
 
     private struct State: Sendable {
         var buffers: [ChunkBuffer] = []

@@ -8,6 +8,7 @@ package final class ImageTarget: Sendable {
 
     private let file: OpenFile
     private let isDevice: Bool
+    private let writeBehind = WriteBehind()
 
     /// - Parameter overwrites: Whether a file that exists is emptied and used; a device always is.
     /// - Throws: ``BackupFailure`` of kind `conflict` where the file exists, and as the system says.
@@ -57,9 +58,11 @@ package final class ImageTarget: Sendable {
         } catch let error as SystemError {
             throw error.failure("The image cannot be written to \(file.path)")
         }
+        if !content.isEmpty { writeBehind.add(file, at: Int(offset), count: content.count) }
     }
 
     func finish() throws {
+        writeBehind.release()
         guard isDevice else { return }
         do { try file.sync() } catch { throw error.failure("The image cannot be written to \(file.path)") }
     }

@@ -19,11 +19,13 @@ final class ReaderSession: SessionHandler, LiveSession {
     private let life = SessionLife()
     private let connection = SessionConnectionSlot()
     private let failures: FailureLog
+    private let answers: AnswerBudget.Share
 
     init(
         _ request: OpenRequest, in datastore: Datastore, reader: SnapshotReader, task: RunningTask, workers: WorkerPool,
-        settings: SessionSettings, table: SessionTable
+        settings: SessionSettings, table: SessionTable, answers: AnswerBudget
     ) {
+        self.answers = AnswerBudget.Share(of: answers)
         self.datastore = datastore
         self.reader = reader
         self.task = task
@@ -84,16 +86,24 @@ final class ReaderSession: SessionHandler, LiveSession {
                 return try await workers.run { try session.download(name) }
             case .chunk(let digest):
                 try rules.withLock { rules throws(BackupFailure) in try rules.checkChunk(digest) }
-                let chunks = datastore.chunks
-                let blob = try await workers.run { try chunks.read(digest) }
-                table.traffic.sent(byteCount: blob.count)
-                return .file(blob)
+                return try await chunk(digest)
             }
         } catch {
             let response = SessionFailure.response(to: error)
             failures.note(request.head, response)
             return response
         }
+    }
+
+    private func chunk(_ digest: ChunkDigest) async throws -> BackupResponse {
+        let chunks = datastore.chunks
+        let byteCount = try await workers.run { try chunks.byteCount(of: digest) }
+        let lease = try await answers.take(byteCount ?? 0)
+        let blob = try await workers.run { try chunks.read(digest) }
+        table.traffic.sent(byteCount: blob.count)
+        var response = BackupResponse.file(blob)
+        response.hold = lease
+        return response
     }
 
     /// A file of the snapshot. The chunks of an index are allowed before its first byte is sent.
@@ -127,6 +137,7 @@ final class ReaderSession: SessionHandler, LiveSession {
     func connectionEnded(_ end: ConnectionEnd) async {
         guard life.close() else { return }
         connection.clear()
+        answers.end()
         await life.drain()
         rules.withLock { $0.connectionEnded() }
         reader.close()

@@ -22,6 +22,7 @@ package final class SessionOpener: Sendable {
     private let workers: WorkerPool
     private let settings: SessionSettings
     private let coders = BlobCoders()
+    private let answers = AnswerBudget()
     private let table: SessionTable
     private let published: (@Sendable (PublishedSnapshot) -> Void)?
 
@@ -104,7 +105,8 @@ package final class SessionOpener: Sendable {
                     snapshot, in: request.namespace, purpose: "the reader session of task \(task.upid)")
             }
             let session = ReaderSession(
-                request, in: datastore, reader: reader, task: task, workers: workers, settings: settings, table: table)
+                request, in: datastore, reader: reader, task: task, workers: workers, settings: settings, table: table,
+                answers: answers)
             table.add(session)
             return session
         } catch {

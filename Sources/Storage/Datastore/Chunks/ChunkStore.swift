@@ -29,6 +29,7 @@ package final class ChunkStore: Sendable {
     }
 
     package let pins = PinBoard()
+    private let writeBehind = WriteBehind()
     private let layout: StoreLayout
     private let owner: FileOwner
     let options: StoreOptions
@@ -119,7 +120,7 @@ package final class ChunkStore: Sendable {
         let replace = {
             try AtomicFile.replace(
                 self.path(of: digest), with: blob, mode: StoreLayout.fileMode, owner: self.owner.toGive,
-                isSynced: self.options.syncLevel == .file,
+                isSynced: self.options.syncLevel == .file, writeBehind: self.writeBehind,
                 beforeRename: { try self.options.beforeStep(.chunkRename) })
         }
         do {
@@ -137,7 +138,9 @@ package final class ChunkStore: Sendable {
     /// - Throws: ``BackupFailure``: `noSuchObject` where the store lacks the chunk, `corruptData`.
     package func read(_ digest: ChunkDigest) throws -> [UInt8] {
         try storing("Chunk \(digest) cannot be read") {
-            let blob = try FileSystem.read(path(of: digest), limit: BlobLimits.encodedChunk.upperBound)
+            let file = try OpenFile(path(of: digest))
+            file.startReading()
+            let blob = try file.readAll(limit: BlobLimits.encodedChunk.upperBound)
             try BlobChecksum.verify(blob)
             return blob
         }
@@ -183,6 +186,12 @@ package final class ChunkStore: Sendable {
                 return "\(digest).\(number).bad"
             }
         }
+    }
+
+    /// Takes a session's set off the board; its files need not stay open.
+    func sessionEnded(_ set: InUseSet) {
+        pins.end(set)
+        writeBehind.release()
     }
 
     private func requireWritable() throws {

@@ -55,7 +55,7 @@ package final class SnapshotStage: Sendable {
                 base: base, isBenchmark: request.isBenchmark, startTime: store.options.time.seconds, folder: folder)
             try store.sessions.add(running)
         } catch {
-            store.chunks.pins.end(chunks)
+            store.chunks.sessionEnded(chunks)
             throw error
         }
         do {
@@ -236,7 +236,7 @@ package final class SnapshotStage: Sendable {
             return state.locks
         }
         for lock in locks { lock.release() }
-        store.chunks.pins.end(chunks)
+        store.chunks.sessionEnded(chunks)
     }
 }
 

@@ -7,26 +7,28 @@ package enum AtomicFile {
     /// - Parameters:
     ///   - owner: User and group that the file is given to, where they differ from the process's.
     ///   - isSynced: Whether to wait until content and name are on the disk.
+    ///   - writeBehind: Gets the file when its content is complete.
     ///   - beforeRename: Called when the temporary file is complete; what it throws leaves the old file as it was.
     package static func replace(
         _ path: String, with bytes: [UInt8], mode: UInt32 = 0o644, owner: (user: UInt32, group: UInt32)? = nil,
-        isSynced: Bool = false, beforeRename: () throws -> Void = {}
+        isSynced: Bool = false, writeBehind: WriteBehind? = nil, beforeRename: () throws -> Void = {}
     ) throws {
-        let temporary = try write(bytes, beside: path, mode: mode, owner: owner, isSynced: isSynced)
+        let file = try write(bytes, beside: path, mode: mode, owner: owner, isSynced: isSynced)
         do {
             try beforeRename()
-            try FileSystem.rename(temporary, to: path)
+            try FileSystem.rename(file.path, to: path)
         } catch {
-            _ = try? FileSystem.removeFile(temporary)
+            _ = try? FileSystem.removeFile(file.path)
             throw error
         }
+        writeBehind?.add(file)
         if isSynced { try FileSystem.syncFolder(folder(of: path)) }
     }
 
-    /// The first half of ``replace(_:with:mode:owner:isSynced:beforeRename:)``: the complete temporary file.
+    /// The first half of ``replace(_:with:mode:owner:isSynced:writeBehind:beforeRename:)``: the complete temporary file.
     private static func write(
         _ bytes: [UInt8], beside path: String, mode: UInt32, owner: (user: UInt32, group: UInt32)?, isSynced: Bool
-    ) throws(SystemError) -> String {
+    ) throws(SystemError) -> OpenFile {
         var template = Array(temporaryPattern(for: path).utf8CString)
         let descriptor = cl_make_temporary(&template)
         try check(descriptor, "mkostemp", path)
@@ -41,7 +43,7 @@ package enum AtomicFile {
             _ = try? FileSystem.removeFile(temporary)
             throw error
         }
-        return temporary
+        return file
     }
 
     /// `a/index.json.blob` → `a/index.json.tmp_` and six letters `X` to be replaced; a name without extension gets one.

@@ -118,16 +118,7 @@ package enum FileSystem {
     ///
     /// - Throws: ``SystemError`` with `EFBIG` above the limit.
     package static func read(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
-        let file = try OpenFile(path)
-        var bytes: [UInt8] = []
-        // Files below /proc report no length, so read until the end.
-        while true {
-            let piece = try file.read(
-                at: bytes.count, count: max(4096, min(try file.byteCount(), limit) - bytes.count + 1))
-            if piece.isEmpty { return bytes }
-            bytes += piece
-            if bytes.count > limit { throw SystemError("read", path, code: EFBIG) }
-        }
+        try OpenFile(path).readAll(limit: limit)
     }
 
     /// As ``read(_:limit:)``; nil where there is no such file.

@@ -83,6 +83,22 @@ package final class OpenFile: Sendable {
         return bytes
     }
 
+    /// The whole content, at most `limit` bytes.
+    ///
+    /// - Throws: ``SystemError`` with `EFBIG` above the limit.
+    package func readAll(limit: Int) throws(SystemError) -> [UInt8] {
+        // One byte more than there should be: a shorter result is the end. Files below /proc report no length.
+        var room = max(4096, min(try byteCount(), limit) + 1)
+        var bytes = try read(at: 0, count: room)
+        while bytes.count == room {
+            if bytes.count > limit { throw SystemError("read", path, code: EFBIG) }
+            bytes += try read(at: bytes.count, count: bytes.count)
+            room *= 2
+        }
+        if bytes.count > limit { throw SystemError("read", path, code: EFBIG) }
+        return bytes
+    }
+
     /// Writes all bytes at `offset`; with `append` access, at the end.
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(SystemError) {
         var done = 0
@@ -116,6 +132,21 @@ package final class OpenFile: Sendable {
     package func syncFileSystem() throws(SystemError) {
         try check(retrying { cl_syncfs(descriptor) }, "syncfs", path)
     }
+
+    /// Lets the kernel begin to write what is not on the disk yet. A refusal does not matter.
+    ///
+    /// - Parameter count: Bytes from `offset`; 0 means up to the end.
+    func startWriting(at offset: Int, count: Int) { _ = cl_start_writing(descriptor, Int64(offset), Int64(count)) }
+
+    /// Takes those pages of a part out of the page cache that are on the disk. A refusal does not matter.
+    ///
+    /// - Parameter count: Bytes from `offset`; 0 means up to the end.
+    func dropFromCache(at offset: Int, count: Int) {
+        _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_DONTNEED)
+    }
+
+    /// Lets the kernel begin to read the whole file, in large pieces. A refusal does not matter.
+    package func startReading() { _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_WILLNEED) }
 
     package func setMode(_ mode: UInt32) throws(SystemError) {
         guard fchmod(descriptor, mode) == 0 else { throw .last("fchmod", path) }
