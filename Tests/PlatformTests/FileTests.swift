@@ -35,8 +35,40 @@ struct AtomicFileTests {
     }
 }
 
+@Suite("A written file that leaves the page cache")
+struct WriteBehindTests {
+    @Test("reads as it was written, during and after")
+    func keepsContent() throws {
+        let folder = try TemporaryFolder()
+        let behind = WriteBehind()
+        func content(_ number: Int) -> [UInt8] { [UInt8](repeating: UInt8(number), count: 9000 + number) }
+        for number in 0..<40 {
+            try AtomicFile.replace("\(folder.path)/\(number)", with: content(number), writeBehind: behind)
+        }
+        behind.release()
+        for number in 0..<40 {
+            #expect(try FileSystem.read("\(folder.path)/\(number)", limit: 10_000) == content(number))
+        }
+    }
+}
+
 @Suite("Calls on paths")
 struct FileSystemTests {
+    @Test("read a file of any length up to the limit", arguments: [0, 1, 4095, 4096, 4097, 20_000])
+    func readsAll(count: Int) throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/file"
+        let content = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+        try AtomicFile.replace(path, with: content)
+        #expect(try FileSystem.read(path, limit: count) == content)
+        #expect(throws: SystemError.self) { _ = try FileSystem.read(path, limit: count - 1) }
+    }
+
+    @Test("read what reports no length")
+    func readsProc() throws {
+        #expect(try !FileSystem.read("/proc/self/stat", limit: 1 << 16).isEmpty)
+    }
+
     @Test("rename only where nothing has the new name")
     func renamesExclusively() throws {
         let folder = try TemporaryFolder()
