@@ -59,6 +59,42 @@ struct FullDiskTests {
         try store.close()
     }
 
+    @Test("gets room back by collecting garbage, though nothing can be written any more")
+    func collected() throws {
+        let disk: SmallDisk
+        do { disk = try SmallDisk() } catch { return }
+        let path = "\(disk.folder.path)/store"
+        var options = TestStore.options
+        // Marks would go to the disk at once.
+        options.collectionMemory = 0
+        try Datastore.create(name: "test", at: path, options: options)
+        let store = try Datastore.open(name: "test", at: path, options: options)
+        let (kept, garbage) = (SampleBackup.at("01", seed: 1), SampleBackup.at("02", seed: 2))
+        try kept.run(in: store)
+        try garbage.run(in: store)
+        try store.removeSnapshot(garbage.snapshot, in: .root)
+        let filler = try OpenFile("\(disk.folder.path)/filler", .makeNew(mode: 0o600))
+        var (offset, piece) = (0, 1 << 20)
+        while piece > 0 {
+            do {
+                try filler.write([UInt8](repeating: 1, count: piece), at: offset)
+                offset += piece
+            } catch { piece /= 2 }
+        }
+        let log = CollectionLog()
+        let status = try store.reserveCollection().collect(
+            task: TestStore.collectionTask, width: 4, observer: log.observer())
+        #expect(status.removedChunkCount == 4)
+        #expect(log.warnings.contains { $0.contains("stay in memory") })
+        let reader = try store.openReader(kept.snapshot, in: .root, purpose: "a test")
+        #expect(
+            try SnapshotVerifier(store, task: SampleBackup.task).verify(reader).errors.filter { $0.contains("chunk") }
+                == [])
+        reader.close()
+        #expect(try store.usage().available > 0)
+        try store.close()
+    }
+
     @Test("begins no session below the room that is kept")
     func kept() throws {
         let test = try TestStore { $0.minimumFreeByteCount = .max }
