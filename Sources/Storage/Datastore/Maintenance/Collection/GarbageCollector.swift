@@ -11,12 +11,13 @@ import Synchronization
 final class GarbageCollector: Sendable {
     /// Lines about one kind of thing, before they are only counted.
     static let lineLimit = 100
-    /// A line about the progress at most so often.
+    /// A line about the progress at most so often, and one for each percent.
     private static let lineInterval = Duration.seconds(1)
 
     private struct Progress {
         var done = 0
         var lastLine: ContinuousClock.Instant
+        var lastPercent = 0
     }
 
     let store: Datastore
@@ -71,7 +72,7 @@ final class GarbageCollector: Sendable {
         return (try body(), start.duration(to: clock.now))
     }
 
-    /// Calls back with the lines that are due, as pieces of work are done; `part` is what the whole adds to the progress.
+    /// What is to be called when one of `total` pieces of work is done; all of them take the progress from `start` to `end`.
     func counter(
         of total: Int, from start: Double, to end: Double,
         _ line: @escaping @Sendable (_ done: Int, _ percent: Int) -> String
@@ -84,9 +85,12 @@ final class GarbageCollector: Sendable {
                 progress.done += 1
                 observer.progress(start + (end - start) * Double(progress.done) / Double(max(1, total)))
                 let now = clock.now
-                guard progress.done == total || progress.lastLine.duration(to: now) >= Self.lineInterval else { return }
+                let percent = progress.done * 100 / max(1, total)
+                let isDue = percent > progress.lastPercent && progress.lastLine.duration(to: now) >= Self.lineInterval
+                guard isDue || progress.done == total else { return }
                 progress.lastLine = now
-                observer.log(line(progress.done, progress.done * 100 / max(1, total)))
+                progress.lastPercent = percent
+                observer.log(line(progress.done, percent))
             }
         }
     }
