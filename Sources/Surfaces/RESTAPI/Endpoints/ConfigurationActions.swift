@@ -34,6 +34,8 @@ extension Routes {
             let grant = try call.requiredGrant
             try await call.blocking {
                 try call.services.stores.update(name, settings: new, removed: removed, digest: digest, by: grant)
+                // A new schedule counts from now on.
+                try call.services.jobs.runDue(isStarting: false)
             }
             return .none
         },

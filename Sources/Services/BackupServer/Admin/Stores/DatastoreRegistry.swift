@@ -275,6 +275,7 @@ extension DatastoreRegistry {
             try writer.requireDigest(digest, of: .datastore)
             try writer.removeDatastore(name)
             if !keepingJobs { try writer.removeJobs(of: name) }
+            try writer.removeSamples(of: MetricHistory.store(name, ""))
         }
         if destroyingData { try DatastoreFolder(record.path).destroy() }
     }
