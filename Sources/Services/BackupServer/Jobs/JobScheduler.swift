@@ -6,6 +6,8 @@ package import Platform
 package struct JobScheduler: Sendable {
     /// Minutes between two looks at all groups.
     private static let alertInterval: Int64 = 10
+    /// Seconds by which a clock must jump to be worth a line in the log.
+    private static let notedJump: Int64 = 60
 
     private let time: TimeSource
     private let workers: WorkerPool
@@ -31,10 +33,17 @@ package struct JobScheduler: Sendable {
     /// Runs until it is cancelled: what is done sometimes is done at once, all else from the next minute on. A clock that jumps delays it by a minute at most.
     package func run() async {
         await work(sometimes)
+        var seen = (wall: time.seconds, steady: ContinuousClock.now)
         while !Task.isCancelled {
             let now = time.nanoseconds()
             let minute: Int64 = 60_000_000_000
             do { try await Task.sleep(for: .nanoseconds(minute - now % minute)) } catch { return }
+            let (wall, steady) = (time.seconds, ContinuousClock.now)
+            let jump = wall - seen.wall - (steady - seen.steady).components.seconds
+            if abs(jump) > Self.notedJump {
+                log.warning("the clock was set", metadata: ["seconds": "\(jump)"])
+            }
+            seen = (wall, steady)
             let isTenth = (time.seconds / 60).isMultiple(of: Self.alertInterval)
             await work(everyMinute + (isTenth ? sometimes : []))
         }
