@@ -170,7 +170,7 @@ struct ConventionTests {
 
     @Test("are 501 where the endpoint is only known by name")
     func unbuilt() async throws {
-        let reply = try await world.send("GET", "/config/remote", as: admin)
-        #expect(reply.status == 501 && reply.text.contains("GET /config/remote"))
+        let reply = try await world.send("GET", "/config/traffic-control", as: admin)
+        #expect(reply.status == 501 && reply.text.contains("GET /config/traffic-control"))
     }
 }
