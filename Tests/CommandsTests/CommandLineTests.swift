@@ -139,7 +139,8 @@ struct EndpointOptionsTests {
         let commands = CairnCommands.all.flatMap { Self.leaves($0) }
         #expect(commands.count > 80)
         let names = Set(Endpoint.all.map(\.name))
-        for choice in commands.flatMap({ Self.choices($0) }) { #expect(names.contains(choice), "\(choice)") }
+        let unknown = commands.flatMap { Self.choices($0) }.filter { !names.contains($0) }
+        #expect(unknown == [])
     }
 
     private static func leaves(_ command: any ParsableCommand.Type) -> [any ParsableCommand.Type] {

@@ -348,6 +348,33 @@ def tasks(world):
     world.refused("task", "log", "UPID:nonsense", because="The log of the task cannot be read")
 
 
+def alerts(world):
+    """`alert`: a job that failed is told until it has run well."""
+    world.text("remote", "create", "gone", "--host", "127.0.0.1", "--port", "1", "--auth-id", "u@pbs",
+               "--password", "x", "--fingerprint", world.server.fingerprint)
+    world.text("sync-job", "create", "lost", "--store", "copy", "--remote", "gone", "--remote-store", "main",
+               "--schedule", "daily")
+    world.command("sync-job", "run", "lost", status=FAILURE)
+    found = [alert for alert in world.json("alert", "list") if alert.get("id") == "lost"]
+    expect(len(found) == 1 and found[0]["job-type"] == "sync", f"odd alerts {found}")
+    expect("sync/lost" in world.text("alert", "list", "--store", "copy"), "not in the table")
+    world.text("sync-job", "remove", "lost")
+    world.text("remote", "remove", "gone")
+    expect("lost" not in world.text("alert", "list"), "the alert of a removed job")
+
+
+def changes(world):
+    """`audit`: what was changed, by whom."""
+    world.text("user", "create", "zoe@pbs", "--password", "zoes-pass-1")
+    world.text("user", "remove", "zoe@pbs")
+    latest = world.json("audit", "list", "--limit", "1")
+    expect(len(latest) == 1 and "zoe" in latest[0]["object"], f"odd entry {latest}")
+    made = world.json("audit", "list", "--userfilter", "root@pam", "--objectfilter", "users")
+    expect(any("zoe@pbs" in json.dumps(entry) for entry in made), f"the new user is not in {made[:3]}")
+    table = world.text("audit", "list")
+    expect("root@pam" in table and "zoes-pass-1" not in table, "odd table")
+
+
 def node(world):
     """`node` and `cert`: the server's own settings."""
     expect(world.server.fingerprint in world.text("cert", "info"), "no fingerprint")
@@ -366,15 +393,16 @@ def unreachable(world):
         result = world.command(*arguments, "--state", "/nonexistent", status=FAILURE)
         expect("No server runs with the state folder /nonexistent" in result.stderr and "hint:" in result.stderr,
                f"odd error {result.stderr}")
+    expect("server version: 4" in world.text("version"), "the server's version is not shown")
     world.refused("datastore", "list", "--repository", "u@pbs@127.0.0.1:1:main", because="127.0.0.1:1")
     world.refused("snapshot", "list", "--repository", "x", "--store", "main", because="exclude each other")
 
 
 CHECKS = [
-    datastores, users, rights, content, collection, verification, remotes, copies, tasks,
-    unreachable,
+    datastores, users, rights, content, collection, verification, prune_jobs, verify_jobs, sync_jobs, remotes, copies,
+    tasks, alerts, unreachable,
 ]
-LATER = [prune_jobs, verify_jobs, sync_jobs, node]
+LATER = [node, changes]
 
 
 def main():

@@ -112,7 +112,12 @@ def damaged_and_brought_back():
     with Server() as server, tempfile.TemporaryDirectory() as folder:
         token = administrator(server)
         server.datastore("main")
-        paths = ["/access/users", "/access/acl", "/config/datastore"]
+        server.owner("remote", "create", "other", "--host", "127.0.0.1", "--auth-id", "u@pbs", "--password", "its-secret")
+        server.owner("prune-job", "create", "kept", "--store", "main", "--schedule", "daily", "--keep-last", "3")
+        server.owner("verify-job", "create", "kept", "--store", "main", "--schedule", "weekly")
+        server.owner("sync-job", "create", "kept", "--store", "main", "--remote", "other", "--remote-store", "far")
+        paths = ["/access/users", "/access/acl", "/config/datastore", "/config/remote", "/config/prune",
+                 "/config/verify", "/config/sync"]
 
         def everything():
             return {path: server.api("GET", path, token) for path in paths}
@@ -149,7 +154,9 @@ def damaged_and_brought_back():
         again = os.path.join(folder, "again.json")
         subprocess.run([program(), "state", "export", again, "--state", fresh], check=True)
         with open(file) as first, open(again) as second:
-            expect(first.read() == second.read(), "the second export differs from the first")
+            text = first.read()
+            expect(text == second.read(), "the second export differs from the first")
+            expect("its-secret" in text or "aXRzLXNlY3JldA" in text, "the password of the remote is missing")
         shutil.rmtree(fresh)
 
 

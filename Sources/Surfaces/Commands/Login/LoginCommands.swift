@@ -51,16 +51,16 @@ struct StatusCommand: AsyncParsableCommand {
 struct VersionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "version",
-        abstract: "Shows the version of this program and, where a repository is named, of its server.")
+        abstract: "Shows the version of this program and, where a server is named, of that.")
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
 
     mutating func run() async throws {
         var versions: JSONObject = ["client": .string(CairnVersion.text)]
-        if let named = try repository.repository ?? SecretSource.repository.value(in: .current), !named.isEmpty {
-            versions["server"] = try await repository.withServer { server, repository in
-                try await server.call("GET", "/version", trying: "\(repository.serverName) does not tell its version")
-            }
+        if try repository.isNamed() {
+            versions["server"] = try await repository.withServer(anyStore: { server, _ in
+                try await server.call("GET", "/version", trying: "\(server.address) does not tell its version")
+            })
         }
         output.write(.object(versions)) { value in
             var lines = ["client version: \(CairnVersion.text)"]

@@ -21,9 +21,9 @@ enum LocalServer {
         environment["CAIRN_STATE"].flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    /// Whether a server runs with that folder, or was killed.
+    /// Whether a server runs with that folder, or was killed, or the caller may not look.
     static func hasRun(in folder: String) -> Bool {
-        (try? FileSystem.exists("\(folder)/\(addressFile)")) == true
+        (try? FileSystem.exists("\(folder)/\(addressFile)")) ?? true
     }
 
     /// Connects to the running server and acts as `root@pam`.
@@ -62,6 +62,14 @@ enum LocalServer {
 
     private static func read(_ folder: String, _ name: String) throws -> [UInt8] {
         do { return try FileSystem.read("\(folder)/\(name)", limit: byteLimit) } catch {
+            if error.isDenied {
+                throw BackupFailure(
+                    .notAuthorized, "The state folder \(folder) is closed to you",
+                    hints: [
+                        "Run the command as root or as the user of the server, or log in to it with --repository."
+                    ],
+                    cause: error)
+            }
             throw error.isMissing
                 ? BackupFailure(
                     .unavailable, "No server runs with the state folder \(folder)",

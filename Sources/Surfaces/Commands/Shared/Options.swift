@@ -67,6 +67,12 @@ struct RepositoryOptions: ParsableArguments {
         return try await withServer { try await body($0, $1.datastore) }
     }
 
+    /// Whether the command line or the environment names a server.
+    func isNamed() throws -> Bool {
+        if repository != nil || store != nil || state != nil || LocalServer.namedFolder() != nil { return true }
+        return try SecretSource.repository.value(in: .current).map { !$0.isEmpty } ?? false
+    }
+
     private func isOnlyLocal() throws -> Bool {
         guard repository == nil else { return false }
         if LocalServer.namedFolder() != nil { return true }
