@@ -105,7 +105,7 @@ let surfaces: [Target] = [
         "RESTAPI", on: "Surfaces",
         [
             "BackupFormats", "BackupProtocol", "ManagementAPI", "BackupServer", "AccessControl", "Tasks", "Datastore",
-            "StateDatabase", "BlobCoding", "Platform", crypto, logging,
+            "StateDatabase", "BlobCoding", "Pxar", "Platform", crypto, logging,
         ], settings: lifetimes),
     room(
         "Commands", on: "Surfaces",

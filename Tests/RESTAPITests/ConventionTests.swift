@@ -91,12 +91,10 @@ struct ConventionTests {
             #expect(root.data.arrayValue?.contains(["subdir": .string(name)]) == true, "\(name)")
         }
         #expect(try await world.send("GET", "/admin/datastore/store1", as: admin).data.arrayValue?.isEmpty == false)
-        let node = try await world.send("GET", "/nodes/any", as: admin).data
-        #expect(
-            node == [
-                ["subdir": "certificates"], ["subdir": "config"], ["subdir": "report"], ["subdir": "rrd"],
-                ["subdir": "status"], ["subdir": "subscription"], ["subdir": "tasks"], ["subdir": "time"],
-            ])
+        let node = try await world.send("GET", "/nodes/any", as: admin).data.arrayValue ?? []
+        for name in ["certificates", "config", "status", "subscription", "tasks"] {
+            #expect(node.contains(["subdir": .string(name)]), "\(name)")
+        }
     }
 
     @Test("take parameters from query, form and JSON alike")

@@ -79,7 +79,8 @@ final class World: Sendable {
                 sync: SyncService(
                     stores: stores, access: access, database: database, connector: NoRemotes(), workers: workers,
                     time: .system),
-                sessions: SessionOpener(tasks: tasks, workers: workers), workers: workers,
+                sessions: SessionOpener(tasks: tasks, workers: workers), settings: NodeSettings(database: database),
+                workers: workers,
                 time: .system,
                 node: NodeDescription(name: "box", fingerprint: { "aa:bb" }, version: "0.1.0"), logger: log),
             delays: delays, metrics: try metricsToken.map { try MetricsPage(token: $0) })

@@ -60,6 +60,21 @@ package final class BlobEncoder {
         return isWorthwhile ? bytes : nil
     }
 
+    /// The content as one zstd frame, also where that is longer.
+    ///
+    /// - Throws: ``FormatError/tooLong(_:limit:offset:)`` above ``BlobLimits/maxContent``.
+    package func frame(_ content: [UInt8]) throws(FormatError) -> [UInt8] {
+        try Self.checkSize(content.count)
+        return content.withUnsafeBytes { content in
+            [UInt8](unsafeUninitializedCapacity: ZSTD_compressBound(content.count)) { buffer, count in
+                let written = ZSTD_compressCCtx(
+                    context, buffer.baseAddress, buffer.count, content.baseAddress, content.count, level)
+                precondition(ZSTD_isError(written) == 0, "the room is the bound, and the level exists")
+                count = written
+            }
+        }
+    }
+
     private static func checkSize(_ count: Int) throws(FormatError) {
         guard count <= BlobLimits.maxContent else {
             throw .tooLong(UInt64(count), limit: BlobLimits.maxContent, offset: 0)

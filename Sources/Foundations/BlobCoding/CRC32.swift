@@ -12,3 +12,14 @@ package enum CRC32 {
         bytes.withUnsafeBytes { checksum(of: $0) }
     }
 }
+
+/// The same checksum of bytes that come in pieces.
+package struct RunningCRC32: Sendable {
+    package private(set) var value: UInt32 = 0
+
+    package init() {}
+
+    package mutating func add(_ bytes: [UInt8]) {
+        value = bytes.withUnsafeBytes { libdeflate_crc32(value, $0.baseAddress, $0.count) }
+    }
+}

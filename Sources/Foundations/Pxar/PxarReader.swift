@@ -78,6 +78,13 @@ package struct PxarReader<Source: PxarSource>: Sendable {
         return current
     }
 
+    /// A decoder that reads a folder and all below it in the order of the archive, and the position of the first byte
+    /// that it wants. It has come to the end with as many ends of folders as it gave folders.
+    package func decoder(from folder: Node) -> (decoder: PxarDecoder, position: UInt64) {
+        guard !folder.entry.name.isEmpty else { return (PxarDecoder(), 0) }
+        return (PxarDecoder(nodeAt: folder.entry.position, version: version), folder.entry.position)
+    }
+
     /// The file that a hard link names.
     ///
     /// - Throws: As the initializer; ``FormatError`` where the link does not lead to a file.

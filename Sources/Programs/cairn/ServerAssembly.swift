@@ -69,9 +69,10 @@ struct ServerAssembly {
         let services = RESTServices(
             access: access, tasks: tasks, stores: stores, content: ContentService(stores: stores, access: access),
             maintenance: maintenance, jobs: jobs, alerts: alerts, history: history, sync: sync, sessions: sessions,
-            workers: workers, time: time,
+            settings: NodeSettings(database: database), workers: workers, time: time,
             node: NodeDescription(
-                name: ProcessInformation.hostName, fingerprint: { door.fingerprint }, version: CairnVersion.text),
+                name: ProcessInformation.hostName, fingerprint: { door.fingerprint }, version: CairnVersion.text,
+                certificate: door),
             logger: logger)
         listener = try Listener(
             configuration: try command.listenerConfiguration(),
@@ -116,9 +117,24 @@ struct ServerAssembly {
 }
 
 /// The listener, for those who are made before it.
-private final class LateListener: Sendable {
+private final class LateListener: NodeCertificate {
     private let listener = Mutex<Listener?>(nil)
 
     func set(_ value: Listener) { listener.withLock { $0 = value } }
     var fingerprint: String { listener.withLock { $0 }.map { "\($0.fingerprint)" } ?? "" }
+
+    private var present: Listener {
+        get throws {
+            guard let listener = listener.withLock({ $0 }) else {
+                throw BackupFailure(.unavailable, "The server has just begun to start")
+            }
+            return listener
+        }
+    }
+
+    func describe() throws -> JSONObject { try present.describeCertificate() }
+
+    func replace(certificates: String, key: String?) throws {
+        try present.replaceCertificate(Array(certificates.utf8), key: key.map { Array($0.utf8) })
+    }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import BackupFormats
+import BackupServer
 import Platform
 import StateDatabase
 
@@ -7,7 +8,7 @@ import StateDatabase
 struct StateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "state", abstract: "Saves and restores users, rights, keys and configuration of a server.",
-        subcommands: [Export.self, Import.self])
+        subcommands: [Export.self, Import.self, ImportOriginal.self])
 
     struct Export: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -38,11 +39,7 @@ struct StateCommand: ParsableCommand {
             String
 
         func run() throws {
-            if let process = StateTransfer.runningServer(state) {
-                throw BackupFailure(
-                    .conflict, "A server runs with the state folder \(state)",
-                    hints: ["Stop the process \(process) first."])
-            }
+            try StateTransfer.requireStopped(state)
             let document: [UInt8]
             do { document = try FileSystem.read(file, limit: StateDatabase.exportLimit) } catch {
                 throw error.failure("\(file) cannot be read")
@@ -50,6 +47,40 @@ struct StateCommand: ParsableCommand {
             let database = try StateDatabase(folder: StateFolder(path: state))
             defer { database.close() }
             try database.replaceState(with: document)
+        }
+    }
+
+    struct ImportOriginal: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "import-pbs",
+            abstract: "Takes over the configuration of a Proxmox Backup Server. The server must not run.",
+            discussion: """
+                Users with their passwords, tokens with their secrets, rights, datastores, jobs and remotes; what has the \
+                same name here is replaced. The certificate (proxy.pem, proxy.key) is copied where there is none, so that \
+                clients see the same fingerprint. Nothing in the folder, and nothing in a datastore, is changed.
+                """)
+
+        @Argument(help: ArgumentHelp("The configuration, usually /etc/proxmox-backup.", valueName: "folder"))
+        var folder: String
+        @Option(help: ArgumentHelp("The server's state folder; made if missing.", valueName: "folder")) var state:
+            String
+
+        func run() throws {
+            try StateTransfer.requireStopped(state)
+            let original = try OriginalConfiguration(folder: folder)
+            let place = try StateFolder(path: state)
+            let database = try StateDatabase(folder: place)
+            defer { database.close() }
+            let report = try original.add(to: database)
+            let certificate = try StateTransfer.copyCertificate(from: folder, to: place)
+            StandardStreams.print(
+                """
+                users \(report.users), tokens \(report.tokens), rights \(report.rights), datastores \
+                \(report.datastores), jobs \(report.jobs), remotes \(report.remotes)\
+                \(certificate ? ", the certificate" : "")
+
+                """)
+            for remark in report.remarks { StandardStreams.print("\(remark)\n") }
         }
     }
 }
@@ -60,6 +91,32 @@ private enum StateTransfer {
             throw BackupFailure(.noSuchObject, "\(folder) is no state folder of a server")
         }
         return try StateDatabase(folder: StateFolder(path: folder))
+    }
+
+    static func requireStopped(_ folder: String) throws {
+        guard let process = runningServer(folder) else { return }
+        throw BackupFailure(
+            .conflict, "A server runs with the state folder \(folder)", hints: ["Stop the process \(process) first."])
+    }
+
+    /// Copies certificate and key where the state folder has none.
+    ///
+    /// - Returns: Whether they were copied.
+    static func copyCertificate(from folder: String, to state: StateFolder) throws -> Bool {
+        let names = ["proxy.pem", "proxy.key"]
+        guard try names.allSatisfy({ try state.read($0) == nil }) else { return false }
+        var files: [[UInt8]] = []
+        for name in names {
+            do {
+                guard let bytes = try FileSystem.readIfPresent("\(folder)/\(name)", limit: StateFolder.smallFileLimit)
+                else { return false }
+                files.append(bytes)
+            } catch {
+                throw error.failure("\(folder)/\(name) cannot be read")
+            }
+        }
+        for (name, bytes) in zip(names, files) { try state.replace(name, with: bytes) }
+        return true
     }
 
     /// The process that has said in the folder that it serves with it, if it still lives.

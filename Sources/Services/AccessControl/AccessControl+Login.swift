@@ -72,7 +72,9 @@ extension AccessControl {
         let now = time.seconds
         let id = request.userID
         guard !id.isToken, let user = current.user(id), current.isActive(id, at: now) else {
-            throw CredentialFault("user missing, disabled or expired")
+            return try await guarded(id, from: request.peer) {
+                throw CredentialFault("user missing, disabled or expired")
+            }
         }
         if request.isHTTPOnly, case .ticket(let ticket, _) = RequestCredentials(headers: request.headers) {
             do {
@@ -85,7 +87,7 @@ extension AccessControl {
         if password.hasPrefix("\(Ticket.loginPrefix):"), !request.isHTTPOnly {
             return try renew(password, id, now)
         }
-        try await verify(password, of: user)
+        try await guarded(id, from: request.peer) { try await verify(password, of: user) }
     }
 
     private func renew(_ ticket: String, _ id: AuthID, _ now: Int64) throws(CredentialFault) {

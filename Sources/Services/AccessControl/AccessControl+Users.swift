@@ -64,6 +64,7 @@ extension AccessControl {
             if let expire = changes.expire { user.expire = expire }
             try writer.put(user)
         }
+        if changes.isEnabled == true { forgetFailures(of: id) }
     }
 
     /// Removes the user, its tokens, and all roles of both.
@@ -95,7 +96,8 @@ extension AccessControl {
                 throw BackupFailure(.notAuthenticated, "missing password")
             }
             do {
-                try await verify(confirmation, of: try Self.existing(caller.authID, current))
+                let user = try Self.existing(caller.authID, current)
+                try await guarded(user.id, from: "") { try await verify(confirmation, of: user) }
             } catch is CredentialFault {
                 throw BackupFailure(.notAuthenticated, "permission check failed.")
             }
@@ -110,6 +112,7 @@ extension AccessControl {
             user.passwordHash = hash
             try writer.put(user)
         }
+        forgetFailures(of: id)
     }
 
     /// Users, and tokens for their users, may read about themselves; about others with Sys.Audit on `/access/users`.

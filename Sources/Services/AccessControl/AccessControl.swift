@@ -17,6 +17,11 @@ package final class AccessControl: Sendable {
     let localAdmin: LocalAdmin
     /// SHA-256 of secrets of imported tokens that have been verified, by the stored hash.
     let verifiedSecrets = Mutex<[AuthID: VerifiedSecret]>([:])
+    let guesses = Mutex(Guesses())
+    /// How slowed logins wait.
+    let pause: @Sendable (Duration) async throws -> Void
+    /// Every change that came over the API.
+    package let audit: AuditLog
     private let state: Mutex<AccessState>
     private let changing = Mutex(())
 
@@ -27,12 +32,19 @@ package final class AccessControl: Sendable {
 
     /// Reads the state, and makes the server's keys where there are none.
     ///
-    /// - Parameter log: The authentication log: one line for each login and each refusal.
-    package init(database: StateDatabase, hashing: PasswordHasher, time: TimeSource, log: Logger) throws {
+    /// - Parameters:
+    ///   - log: The authentication log: one line for each login and each refusal.
+    ///   - pause: How logins wait that are slowed after many failures.
+    package init(
+        database: StateDatabase, hashing: PasswordHasher, time: TimeSource, log: Logger,
+        pause: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
+    ) throws {
         self.database = database
         self.hashing = hashing
         self.time = time
         self.log = log
+        self.pause = pause
+        audit = AuditLog(folder: database.folder)
         keys = try TicketKeys(folder: database.folder)
         csrf = try CSRFSecret(folder: database.folder)
         localAdmin = LocalAdmin(folder: database.folder)

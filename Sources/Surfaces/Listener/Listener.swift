@@ -95,6 +95,22 @@ package final class Listener: Service {
         return certificate.fingerprint
     }
 
+    /// The members of the API's description of a certificate. Blocks. (Spec: rest E.8.)
+    package func describeCertificate() throws -> JSONObject {
+        try CertificateDescription.make(of: configuration.certificate)
+    }
+
+    /// Writes another certificate over the one in use and shows it to new connections. Blocks.
+    ///
+    /// - Parameters:
+    ///   - chain: PEM.
+    ///   - key: PEM; nil where the present key stays.
+    /// - Throws: ``BackupFailure`` where they do not fit together; nothing is changed then.
+    package func replaceCertificate(_ chain: [UInt8], key: [UInt8]?) throws {
+        try ServerCertificate.replace(configuration.certificate, chain: chain, key: key)
+        try reloadCertificate()
+    }
+
     /// Stops: no new connections, idle ones are closed, sessions and running requests get ``ListenerConfiguration/stopGrace``,
     /// then they are ended. Returns when all sessions have cleaned up.
     package func stop() async {

@@ -53,6 +53,27 @@ package struct CatalogReader: Sendable {
         return entries
     }
 
+    /// The entries of one folder, for readers that do not have the whole catalog in memory.
+    ///
+    /// - Parameters:
+    ///   - block: Exactly the bytes behind the length that a folder begins with.
+    ///   - position: Where the folder, length included, starts in the catalog.
+    /// - Throws: ``FormatError`` as ``entries(at:)``.
+    package static func entries(
+        ofBlock block: [UInt8], at position: Int
+    ) throws(FormatError) -> [CatalogEntry] {
+        var reader = ByteReader(block.span)
+        let count = try Varint.read(&reader)
+        guard count <= UInt64(block.count / 3) else { throw .tooLong(count, limit: block.count / 3, offset: position) }
+        var entries: [CatalogEntry] = []
+        entries.reserveCapacity(Int(count))
+        for _ in 0..<count { entries.append(try entry(&reader, blockStart: position)) }
+        guard reader.remaining == 0 else {
+            throw .invalid("the folder's block does not end with its last entry", offset: position)
+        }
+        return entries
+    }
+
     private static func entry(_ reader: inout ByteReader, blockStart: Int) throws(FormatError) -> CatalogEntry {
         let start = reader.offset
         let type: UInt8 = try reader.read()

@@ -1,6 +1,19 @@
 extension Endpoint {
     /// The whole REST API, in the order of the reference page. Method and path are unique.
-    package static let all: [Endpoint] =
-        basics + access + content + collections + configuration + jobs + remotes + synchronisation + metrics + nodes
-        + sessions + unbuilt
+    package static let all: [Endpoint] = [
+        basics,
+        access,
+        content,
+        archives,
+        collections,
+        configuration,
+        jobs,
+        remotes,
+        synchronisation,
+        metrics,
+        nodes,
+        server,
+        sessions,
+        unbuilt,
+    ].flatMap(\.self)
 }

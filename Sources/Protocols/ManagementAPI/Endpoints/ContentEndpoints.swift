@@ -150,5 +150,7 @@ extension Endpoint {
     ]
 
     private static let notes = EndpointParameter.text("notes", "The text; its first line is shown in listings.")
-    private static let componentName = EndpointParameter("name", .backupID, "Name of the new level.")
+    private static let componentName = EndpointParameter(
+        "name", .backupID, "Name of the new level.", form: EndpointParameter.Form.safeID,
+        expression: EndpointParameter.Form.safeIDExpression)
 }

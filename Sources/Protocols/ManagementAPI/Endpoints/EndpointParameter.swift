@@ -11,12 +11,18 @@ package struct EndpointParameter: Sendable {
     package var assumed: JSONValue?
     /// The form of a text whose pattern is code.
     package var form: String?
+    /// The same for programs: a regular expression (ECMA-262) that takes no text that the code refuses, where there is
+    /// one.
+    package var expression: String?
 
-    package init(_ name: String, _ type: ParameterType, _ summary: String, form: String? = nil) {
+    package init(
+        _ name: String, _ type: ParameterType, _ summary: String, form: String? = nil, expression: String? = nil
+    ) {
         self.name = name
         self.type = type
         self.summary = summary
         self.form = form
+        self.expression = expression
     }
 
     package var parameter: Parameter { isOptional ? .optional(name, type) : .required(name, type) }

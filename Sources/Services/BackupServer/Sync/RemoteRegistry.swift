@@ -6,7 +6,7 @@ package import StateDatabase
 /// Passwords stand in a section of their own, so that the digest of the configuration, which callers see, says nothing
 /// about them.
 package struct RemoteRegistry: Sendable {
-    private static let secrets = ConfigSection(name: "remote-secret")
+    static let secrets = ConfigSection(name: "remote-secret")
 
     private let database: StateDatabase
 

@@ -46,16 +46,57 @@ struct ServerCertificate: Sendable {
         try AtomicFile.replace(certificate, with: Array(made.certificate.utf8), isSynced: true)
     }
 
+    /// Where the certificate and its key are.
+    static func paths(_ source: ListenerConfiguration.Certificate) -> (certificate: String, key: String) {
+        switch source {
+        case .files(let certificate, let key): (certificate, key)
+        case .selfSigned(let folder, _): ("\(folder)/\(certificateName)", "\(folder)/\(keyName)")
+        }
+    }
+
+    /// The certificate file, for descriptions.
+    static func read(_ source: ListenerConfiguration.Certificate) throws -> [UInt8] {
+        let path = paths(source).certificate
+        do {
+            return try FileSystem.read(path, limit: fileLimit)
+        } catch {
+            throw error.failure("the certificate \(path) cannot be read")
+        }
+    }
+
+    /// Writes both files once they were found to fit together.
+    ///
+    /// - Parameter key: Nil where the present key stays.
+    static func replace(_ source: ListenerConfiguration.Certificate, chain: [UInt8], key: [UInt8]?) throws {
+        let paths = paths(source)
+        do {
+            let keyBytes = try key ?? FileSystem.read(paths.key, limit: fileLimit)
+            _ = try use(chain, keyBytes, from: "that was sent")
+            if let key { try AtomicFile.replace(paths.key, with: key, mode: keyMode, isSynced: true) }
+            try AtomicFile.replace(paths.certificate, with: chain, isSynced: true)
+        } catch let failure as BackupFailure {
+            throw failure
+        } catch {
+            throw BackupFailure(
+                .invalidInput, "the certificate that was sent cannot be used with its key", cause: error)
+        }
+    }
+
+    private static func use(_ pem: [UInt8], _ keyPEM: [UInt8], from place: String) throws -> ServerCertificate {
+        let chain = try NIOSSLCertificate.fromPEMBytes(pem)
+        let key = try NIOSSLPrivateKey(bytes: keyPEM, format: .pem)
+        guard let leaf = chain.first else {
+            throw BackupFailure(.invalidInput, "the file \(place) holds no certificate")
+        }
+        return ServerCertificate(
+            context: try NIOSSLContext(configuration: configuration(chain, key)),
+            fingerprint: CertificateFingerprint(ofDER: try leaf.toDERBytes()))
+    }
+
     private static func load(certificate path: String, key keyPath: String) throws -> ServerCertificate {
         do {
-            let chain = try NIOSSLCertificate.fromPEMBytes(try FileSystem.read(path, limit: fileLimit))
-            let key = try NIOSSLPrivateKey(bytes: try FileSystem.read(keyPath, limit: fileLimit), format: .pem)
-            guard let leaf = chain.first else {
-                throw BackupFailure(.invalidInput, "\(path) holds no certificate")
-            }
-            return ServerCertificate(
-                context: try NIOSSLContext(configuration: configuration(chain, key)),
-                fingerprint: CertificateFingerprint(ofDER: try leaf.toDERBytes()))
+            return try use(
+                try FileSystem.read(path, limit: fileLimit), try FileSystem.read(keyPath, limit: fileLimit), from: path)
         } catch let failure as BackupFailure {
             throw failure
         } catch {

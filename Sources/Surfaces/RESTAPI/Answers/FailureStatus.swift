@@ -8,6 +8,7 @@ enum FailureStatus {
     static let unknownPath = 404
     static let targetTooLong = 414
     static let needsHTTP2 = 426
+    static let notBuilt = 501
 
     static func of(_ kind: BackupFailure.Kind) -> Int {
         switch kind {
@@ -15,7 +16,7 @@ enum FailureStatus {
         case .notAuthorized: 403
         case .notFound: 404
         case .internalFault: 500
-        case .unsupported: 501
+        case .unsupported: notBuilt
         case .unavailable: 503
         // The original answers 400 to all that goes wrong in an endpoint, and clients rely on it.
         case .invalidInput, .noSuchObject, .conflict, .corruptData, .storageFull, .cancelled: 400

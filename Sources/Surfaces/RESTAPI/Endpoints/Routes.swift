@@ -13,8 +13,28 @@ enum Routes {
 
     /// By method and path. A name that stands twice ends the program when it is first asked for.
     static let actions: [String: EndpointAction] = [
-        basics, sessions, tickets, users, tokens, rights, stores, groups, snapshots, files, namespaces, maintenance,
-        collections, configuration, jobs, remotes, synchronisation, metrics, nodes, tasks,
+        basics,
+        sessions,
+        tickets,
+        users,
+        tokens,
+        rights,
+        stores,
+        groups,
+        snapshots,
+        files,
+        archives,
+        namespaces,
+        maintenance,
+        collections,
+        configuration,
+        jobs,
+        remotes,
+        synchronisation,
+        metrics,
+        nodes,
+        server,
+        tasks,
     ].reduce(into: [:]) { all, area in
         all.merge(area) { _, _ in preconditionFailure("an endpoint has two actions") }
     }

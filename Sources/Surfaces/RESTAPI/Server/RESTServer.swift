@@ -106,14 +106,14 @@ package struct RESTServer: RESTHandler {
             await delay(refusal, since: request.arrival)
             status = refusal.status
             result = .response(format.failure(refusal))
-            if status >= 500 {
+            if status >= 500, status != FailureStatus.notBuilt {
                 services.logger.error(
                     "request failed",
                     metadata: ["request": "\(request.method) \(target.normalPath)", "error": "\(error)"])
             }
         }
         log(request, target, caller, status)
-        return result
+        return AnswerCompression.apply(to: result, of: request)
     }
 
     private func perform(
@@ -127,12 +127,33 @@ package struct RESTServer: RESTHandler {
             return .response(format.success(.array(names.map { ["subdir": .string($0)] })))
         case .route(let route, let pathValues):
             let call = try await check(request, target, route.endpoint, pathValues, caller)
-            switch try await route.action(call) {
+            let result = try await route.action(call)
+            await audit(call, result)
+            switch result {
             case .data(let data, let beside, let headers):
                 return .response(format.success(data, beside: beside, headers: headers))
             case .whole(let response): return .response(response)
             case .session(let answer): return answer
             }
+        }
+    }
+
+    /// Writes down a change that was made. (Reading and sessions, which have tasks, are none; neither are logins.)
+    private func audit(_ call: Call, _ result: EndpointResult) async {
+        if case .session = result { return }
+        guard call.endpoint.method != .get, let caller = call.caller else { return }
+        let record = AuditRecord(
+            time: services.time.seconds, user: "\(caller.authID)", address: call.request.peer,
+            action: call.endpoint.method.rawValue, object: RequestTarget(call.request.target).normalPath,
+            details: AuditDetails.of(call))
+        do {
+            try await call.blocking { [log = services.access.audit] in try log.record(record) }
+        } catch {
+            services.logger.error(
+                "a change is not in the audit log",
+                metadata: [
+                    "change": "\(record.action) \(record.object)", "user": "\(record.user)", "error": "\(error)",
+                ])
         }
     }
 

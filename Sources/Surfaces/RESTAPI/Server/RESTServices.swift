@@ -17,6 +17,7 @@ package struct RESTServices: Sendable {
     package var history: MetricHistory
     package var sync: SyncService
     package var sessions: SessionOpener
+    package var settings: NodeSettings
     /// For work that blocks.
     package var workers: WorkerPool
     package var time: TimeSource
@@ -26,8 +27,8 @@ package struct RESTServices: Sendable {
     package init(
         access: AccessControl, tasks: TaskRegistry, stores: DatastoreRegistry, content: ContentService,
         maintenance: MaintenanceService, jobs: JobService, alerts: OverdueAlerts, history: MetricHistory,
-        sync: SyncService, sessions: SessionOpener, workers: WorkerPool, time: TimeSource, node: NodeDescription,
-        logger: Logger
+        sync: SyncService, sessions: SessionOpener, settings: NodeSettings, workers: WorkerPool, time: TimeSource,
+        node: NodeDescription, logger: Logger
     ) {
         self.access = access
         self.tasks = tasks
@@ -39,6 +40,7 @@ package struct RESTServices: Sendable {
         self.history = history
         self.sync = sync
         self.sessions = sessions
+        self.settings = settings
         self.workers = workers
         self.time = time
         self.node = node
@@ -53,12 +55,29 @@ package struct NodeDescription: Sendable {
     package var fingerprint: @Sendable () -> String
     /// Version of this program.
     package var version: String
+    /// The certificate and the ways to change it; nil in tests without one.
+    package var certificate: (any NodeCertificate)?
 
-    package init(name: String, fingerprint: @escaping @Sendable () -> String, version: String) {
+    package init(
+        name: String, fingerprint: @escaping @Sendable () -> String, version: String,
+        certificate: (any NodeCertificate)? = nil
+    ) {
         self.name = name
         self.fingerprint = fingerprint
         self.version = version
+        self.certificate = certificate
     }
+}
+
+/// The certificate that the server shows. Calls block.
+package protocol NodeCertificate: Sendable {
+    /// Its members as the API has them. (Spec: rest E.8.)
+    func describe() throws -> JSONObject
+    /// Puts another one in place, which new connections see.
+    ///
+    /// - Parameter key: Nil where the present key stays.
+    /// - Throws: ``BackupFailure`` where they cannot be used; the old one then stays.
+    func replace(certificates: String, key: String?) throws
 }
 
 /// How long refusals wait, counted from the arrival of the request, so that guessing is slow. (Spec: rest F.4.)

@@ -1,0 +1,35 @@
+import AccessControl
+import BackupFormats
+import BackupProtocol
+import ManagementAPI
+
+/// What the audit log tells about a call beside who, when, from where and the path.
+enum AuditDetails {
+    private static let hidden = JSONValue.string("(hidden)")
+
+    /// The parameters that are not in the path, secrets taken out; of opaque bodies the size.
+    static func of(_ call: Call) -> JSONObject {
+        var details: JSONObject = [:]
+        for name in call.values.names where !call.endpoint.path.contains("{\(name)}") {
+            guard let value = call.values[name] else { continue }
+            details[name] = isSecret(name) ? hidden : json(value)
+        }
+        if case .raw = call.endpoint.body { details["bytes"] = .integer(call.request.body.count) }
+        return details
+    }
+
+    private static func isSecret(_ name: String) -> Bool {
+        name.contains("password") || name.contains("secret") || name == "key"
+    }
+
+    private static func json(_ value: ParameterValue) -> JSONValue {
+        switch value {
+        case .string(let text): .string(text)
+        case .integer(let number): .integer(number)
+        case .boolean(let flag): .bool(flag)
+        case .number(let number): .number("\(number)")
+        case .array(let items): .array(items.map { json($0) })
+        case .json(let json): json
+        }
+    }
+}
