@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from adoption.reader import Datastore  # noqa: E402
 from support import fixtures  # noqa: E402
+from support.checks import Checks, expect  # noqa: E402
 from support.cli import Client  # noqa: E402
 from support.server import Server  # noqa: E402
 
@@ -21,11 +22,6 @@ USER, PASSWORD = "tester@pbs", "the-owner-of-it-all"
 # Somebody else than who runs the tests, as `backup` is in the original.
 STORE_USER, STORE_GROUP = (34, 34) if os.getuid() == 0 else (os.getuid(), os.getgid())
 FIRST, SECOND = "host/plain/2024-06-01T00:00:00Z", "host/plain/2024-06-02T00:00:00Z"
-
-
-def expect(condition, text):
-    if not condition:
-        raise AssertionError(text)
 
 
 def tree(folder):
@@ -197,24 +193,17 @@ def given_back(world):
 
 def main():
     folder = tempfile.mkdtemp(prefix="cairn-adoption-")
-    passed = failed = 0
-    checks = [adopted, restored, backed_up_into, verified, managed, collected, healed, given_back]
+    checks = Checks("adoption")
     try:
         with Server(folder=folder) as server:
             world = World(server, folder)
-            for check in checks:
-                try:
-                    check(world)
-                    passed += 1
-                except Exception as problem:  # noqa: BLE001: whatever it is, it is reported
-                    failed += 1
-                    print(f"FAILED  {check.__name__}: {type(problem).__name__}: {problem}", flush=True)
+            for check in (adopted, restored, backed_up_into, verified, managed, collected, healed, given_back):
+                checks.run(check.__name__, check, world)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if STORE_USER == os.getuid():
         print("skipped: a store of another user needs root")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return checks.finish()
 
 
 if __name__ == "__main__":
