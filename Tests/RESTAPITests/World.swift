@@ -44,10 +44,9 @@ final class World: Sendable {
     let root: Identity
     /// What failed logins in this world are delayed by: nothing, unless a test asks.
     init(
-        delays: RefusalDelays = RefusalDelays(unauthenticated: .zero, unauthorized: .zero), metricsToken: String? = nil
-    )
-        throws
-    {
+        delays: RefusalDelays = RefusalDelays(unauthenticated: .zero, unauthorized: .zero), metricsToken: String? = nil,
+        connector: any RemoteConnector = NoRemotes(), policy: SyncPolicy = SyncPolicy()
+    ) throws {
         folder = try FileSystem.makeTemporaryFolder(prefix: "cairn-rest-tests")
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         database = try StateDatabase(folder: try StateFolder(path: folder + "/state"))
@@ -77,8 +76,8 @@ final class World: Sendable {
                 access: access, tasks: tasks, stores: stores, content: content, maintenance: maintenance,
                 jobs: jobs, alerts: alerts, history: history,
                 sync: SyncService(
-                    stores: stores, access: access, database: database, connector: NoRemotes(), workers: workers,
-                    time: .system),
+                    stores: stores, access: access, database: database, connector: connector, workers: workers,
+                    time: .system, policy: policy),
                 sessions: SessionOpener(tasks: tasks, workers: workers), settings: NodeSettings(database: database),
                 workers: workers,
                 time: .system,

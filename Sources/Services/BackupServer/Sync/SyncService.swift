@@ -71,8 +71,26 @@ package struct SyncService: Sendable {
     }
 
     private func pull(_ request: SyncRequest, _ statistics: SyncStatistics, _ task: RunningTask) async throws {
-        let store = try await workers.run { try stores.datastore(request.store, for: .write) }
-        let source = try await source(of: request, task)
+        let purpose = Self.purpose(task)
+        let target = try await workers.run { try stores.use(request.store, for: .write, by: purpose) }
+        defer { target.end() }
+        guard let name = request.remote else {
+            let origin = try await workers.run { try stores.use(request.remoteStore, for: .read, by: purpose) }
+            defer { origin.end() }
+            let source = LocalSource(
+                store: origin.store, reader: request.owner, access: access, workers: workers, purpose: purpose)
+            return try await pull(request, from: source, into: target.store, statistics, task)
+        }
+        let source = RemoteSource(
+            remote: name, store: request.remoteStore, connection: try await connect(name, rates: request.rates),
+            patience: policy.patience)
+        try await pull(request, from: source, into: target.store, statistics, task)
+    }
+
+    private func pull(
+        _ request: SyncRequest, from source: any SyncSource, into store: Datastore, _ statistics: SyncStatistics,
+        _ task: RunningTask
+    ) async throws {
         task.log("pull datastore '\(request.store)' from \(source.label)")
         let context = PullContext(
             request: request, store: store, source: source, task: task, workers: workers, coders: coders,
@@ -82,31 +100,23 @@ package struct SyncService: Sendable {
         try result.get()
     }
 
-    private func source(of request: SyncRequest, _ task: RunningTask) async throws -> any SyncSource {
-        guard let name = request.remote else {
-            let store = try await workers.run { try stores.datastore(request.remoteStore, for: .read) }
-            return LocalSource(
-                store: store, reader: request.owner, access: access, workers: workers,
-                purpose: "the synchronisation of task \(task.upid)")
-        }
-        return RemoteSource(
-            remote: name, store: request.remoteStore, connection: try await connect(name, rates: request.rates),
-            patience: policy.patience)
-    }
+    /// Who uses a datastore, in the failures of others.
+    private static func purpose(_ task: RunningTask) -> String { "the synchronisation of task \(task.upid)" }
 
     private func push(_ request: SyncRequest, _ statistics: SyncStatistics, _ task: RunningTask) async throws {
         guard let name = request.remote else { throw BackupFailure(.invalidInput, "A push needs a remote") }
-        let store = try await workers.run { try stores.datastore(request.store, for: .read) }
+        let purpose = Self.purpose(task)
+        let origin = try await workers.run { try stores.use(request.store, for: .read, by: purpose) }
+        defer { origin.end() }
         let remote = try await workers.run { try remotes.remote(name) }
         let connection = try await connect(remote, rates: request.rates)
         let result = await Result {
             let target = try await RemoteTarget(connection, remote)
             task.log("push datastore '\(request.store)' to remote '\(name)', datastore '\(request.remoteStore)'")
             let local = LocalSource(
-                store: store, reader: request.owner, access: access, workers: workers,
-                purpose: "the synchronisation of task \(task.upid)")
+                store: origin.store, reader: request.owner, access: access, workers: workers, purpose: purpose)
             let context = PushContext(
-                request: request, store: store, local: local,
+                request: request, store: origin.store, local: local,
                 catalog: RemoteCatalog(
                     connection: connection, store: request.remoteStore, patience: policy.patience),
                 remote: target, task: task, workers: workers, policy: policy, statistics: statistics)
