@@ -108,7 +108,7 @@ package final class StateDatabase: Sendable {
             .corruptData, "The state database \(path) is damaged",
             hints: [
                 "Move it away with the files beside it that end in -wal and -shm, then bring an exported state back: "
-                    + "`cairn state import FILE`.",
+                    + "`cairn state import FILE --state \(path.dropLast(fileName.utf8.count + 1))`.",
                 "Without an export start with an empty state and add each datastore by "
                     + "`cairn datastore create NAME PATH --reuse`: no backup is lost.",
             ],

@@ -136,7 +136,7 @@ def damaged_and_brought_back():
         with open(os.path.join(server.state, "state.sqlite"), "r+b") as database:
             database.seek(0)
             database.write(b"no database any more" * 1000)
-        refused_start(server.state, ["is damaged", "cairn state import", "--reuse"])
+        refused_start(server.state, ["is damaged", f"cairn state import FILE --state {server.state}", "--reuse"])
         # What the hint says.
         for name in os.listdir(server.state):
             if name.startswith("state.sqlite"):
