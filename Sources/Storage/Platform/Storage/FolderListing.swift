@@ -17,7 +17,7 @@ package struct FolderEntry {
     }
 
     /// The name; nil where it is not UTF-8.
-    package var text: String? { String(validating: name.lazy.map { $0 }, as: UTF8.self) }
+    package var text: String? { String(validating: name, as: UTF8.self) }
 
     /// The kind that the listing itself says; nil where the file system does not tell.
     package var listedKind: FileStatus.Kind? {

@@ -15,14 +15,10 @@ enum CollectionText {
 
     /// Without zeros at the end.
     static func decimal(_ value: Double, digits: Int) -> String {
-        let scale = (0..<digits).reduce(1.0) { scale, _ in scale * 10 }
-        guard value.isFinite, abs(value) < 1e15 else { return "\(value)" }
-        let scaled = Int64((value * scale).rounded())
-        let whole = scaled / Int64(scale)
-        var rest = "\(scaled % Int64(scale))"
-        rest = String(repeating: "0", count: digits - rest.count) + rest
-        while rest.hasSuffix("0") { rest.removeLast() }
-        return rest.isEmpty ? "\(whole)" : "\(whole).\(rest)"
+        var text = Decimals.text(value, digits)
+        guard text.contains(".") else { return text }
+        while text.hasSuffix("0") { text.removeLast() }
+        return text.hasSuffix(".") ? String(text.dropLast()) : text
     }
 
     static func seconds(_ duration: Duration) -> Double {
