@@ -5,12 +5,18 @@
 PVE's storage plugin, exporters and dashboards, configuration tools: the tables of the REST specification, part E.1.
 """
 
+import datetime
 import json
 import os
+import ssl
 import sys
 import tempfile
 import time
 import urllib.parse
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
@@ -259,6 +265,45 @@ def provider(caller, store):
     caller.call("DELETE", "/access/users/tf@pbs")
 
 
+def administrator(caller):
+    """Settings, certificate and what was changed. The last check: the server has another certificate afterwards."""
+    caller.call("PUT", "/nodes/localhost/config", data={"description": "in the cellar", "task-log-max-days": 30})
+    same(caller.get("/nodes/localhost/config"), {"description": "in the cellar", "task-log-max-days": 30}, "settings")
+    shape(caller.get("/nodes/localhost/subscription"), {"status": "notfound", "...": None})
+    described = {
+        "filename": str, "subject": str, "issuer": str, "san": [str], "notbefore": int, "notafter": int,
+        "public-key-type": str, "fingerprint": str, "pem": str}
+    before = caller.get("/nodes/localhost/certificates/info")
+    shape(before, [described])
+    same(before[0]["fingerprint"], caller.server.fingerprint, "fingerprint")
+    expect("127.0.0.1" in before[0]["san"], f"{before[0]['san']}")
+    pem, key = certificate("new.example")
+    path = "/nodes/localhost/certificates/custom"
+    same(caller.raw("POST", path, data={"certificates": pem, "force": True}).status, 400, "another key")
+    same(caller.raw("POST", path, data={"certificates": pem, "key": key}).status, 400, "without force")
+    after = caller.call("POST", path, data={"certificates": pem, "key": key, "force": True})["data"]
+    same(after[0]["subject"], "CN=new.example", "subject")
+    same(ssl.get_server_certificate(caller.server.address).strip(), pem.strip(), "what new connections see")
+    records = caller.call("GET", "/nodes/localhost/audit", {"limit": 1})
+    shape(records, {"data": [{
+        "time": int, "user": str, "address": str, "action": str, "object": str, "parameters": {"...": None}}],
+        "total": int})
+    expect(key not in json.dumps(records), "the audit log holds a key")
+
+
+def certificate(name):
+    """A certificate that signs itself, and its key, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(
+        7).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=9)).sign(key, hashes.SHA256())
+    return (
+        made.public_bytes(serialization.Encoding.PEM).decode(),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                          serialization.NoEncryption()).decode())
+
+
 def conventions(caller):
     """Refusals as the callers read them: a status, a text, no JSON."""
     refused = caller.raw("GET", "/admin/datastore/nope/status")
@@ -293,6 +338,7 @@ def main():
         checks.run("a garbage collection", collection, with_token, store)
         checks.run("a provider of configuration", provider, raw, store)
         checks.run("refusals and compression", conventions, with_token)
+        checks.run("an administrator", administrator, raw)
     return checks.finish()
 
 

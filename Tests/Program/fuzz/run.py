@@ -20,7 +20,7 @@ from support.server import Server  # noqa: E402
 
 SOAK = os.environ.get("CAIRN_SOAK") == "1"
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 20260521
-EXAMPLES = 400 if SOAK else 5
+EXAMPLES = 400 if SOAK else 3
 PHASES = "coverage,fuzzing" if SOAK else "fuzzing"
 # Values that exist, so that calls get further than to the first refusal.
 KNOWN = {

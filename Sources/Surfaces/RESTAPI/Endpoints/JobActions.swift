@@ -113,20 +113,9 @@ extension Routes {
     private static func properties(_ call: Call) -> JSONObject {
         var object: JSONObject = [:]
         for parameter in call.endpoint.parameters where !["id", "delete", "digest"].contains(parameter.name) {
-            object[parameter.name] = call.values[parameter.name].flatMap { json($0) }
+            object[parameter.name] = call.values[parameter.name].map { ParameterValues.json($0) }
         }
         return object
-    }
-
-    private static func json(_ value: ParameterValue) -> JSONValue? {
-        switch value {
-        case .string(let text): .string(text)
-        case .integer(let number): .integer(number)
-        case .boolean(let value): .bool(value)
-        case .number(let number): .number("\(number)")
-        case .array(let items): .array(items.compactMap { json($0) })
-        case .json(let value): value
-        }
     }
 
     private static func json(_ alert: OverdueAlert) -> JSONValue {

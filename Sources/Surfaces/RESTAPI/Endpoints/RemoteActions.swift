@@ -48,20 +48,36 @@ extension Routes {
             return .none
         },
         "GET /config/remote/{name}/scan": { call in
-            .data(try await call.services.sync.datastores(of: try call.values.string("name")))
+            .data(try await abroad { try await call.services.sync.datastores(of: try call.values.string("name")) })
         },
         "GET /config/remote/{name}/scan/{store}/namespaces": { call in
             .data(
-                try await call.services.sync.namespaces(
-                    of: try call.values.string("name"), store: try call.values.string("store")))
+                try await abroad {
+                    try await call.services.sync.namespaces(
+                        of: try call.values.string("name"), store: try call.values.string("store"))
+                })
         },
         "GET /config/remote/{name}/scan/{store}/groups": { call in
             .data(
-                try await call.services.sync.groups(
-                    of: try call.values.string("name"), store: try call.values.string("store"),
-                    namespace: try call.values.namespace("namespace")))
+                try await abroad {
+                    try await call.services.sync.groups(
+                        of: try call.values.string("name"), store: try call.values.string("store"),
+                        namespace: try call.values.namespace("namespace"))
+                })
         },
     ]
+
+    /// Runs a question to a remote. What it refuses is 400 here: another status would speak of this server, and a 401
+    /// take the caller's own cookie away.
+    private static func abroad<Value>(_ question: () async throws -> Value) async throws -> Value {
+        do {
+            return try await question()
+        } catch let failure as BackupFailure
+            where [.unavailable, .notAuthenticated, .notAuthorized].contains(failure.kind)
+        {
+            throw BackupFailure(.conflict, failure.summary, hints: failure.hints, cause: failure.cause)
+        }
+    }
 
     static let synchronisation: [String: EndpointAction] = [
         "POST /pull": { call in try await start(.pull, call) },
@@ -93,23 +109,5 @@ extension Routes {
         var object: JSONObject = ["name": .string(entry.id)]
         for member in entry.properties.members { object[member.name] = member.value }
         return .object(object)
-    }
-}
-
-extension ParameterValues {
-    /// All values as JSON, sorted by name.
-    fileprivate var members: [JSONObject.Member] {
-        names.compactMap { name in self[name].map { JSONObject.Member(name: name, value: Self.json($0)) } }
-    }
-
-    private static func json(_ value: ParameterValue) -> JSONValue {
-        switch value {
-        case .string(let text): .string(text)
-        case .integer(let number): .integer(number)
-        case .boolean(let value): .bool(value)
-        case .number(let number): .number("\(number)")
-        case .array(let items): .array(items.map { json($0) })
-        case .json(let value): value
-        }
     }
 }

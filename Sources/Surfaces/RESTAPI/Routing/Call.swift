@@ -76,3 +76,21 @@ enum EndpointResult: Sendable {
 
     static let none = EndpointResult.data(.null)
 }
+
+extension ParameterValues {
+    /// All values as JSON, sorted by name.
+    var members: [JSONObject.Member] {
+        names.compactMap { name in self[name].map { JSONObject.Member(name: name, value: Self.json($0)) } }
+    }
+
+    static func json(_ value: ParameterValue) -> JSONValue {
+        switch value {
+        case .string(let text): .string(text)
+        case .integer(let number): .integer(number)
+        case .boolean(let value): .bool(value)
+        case .number(let number): .number("\(number)")
+        case .array(let items): .array(items.map { json($0) })
+        case .json(let value): value
+        }
+    }
+}

@@ -12,7 +12,7 @@ enum AuditDetails {
         var details: JSONObject = [:]
         for name in call.values.names where !call.endpoint.path.contains("{\(name)}") {
             guard let value = call.values[name] else { continue }
-            details[name] = isSecret(name) ? hidden : json(value)
+            details[name] = isSecret(name) ? hidden : ParameterValues.json(value)
         }
         if case .raw = call.endpoint.body { details["bytes"] = .integer(call.request.body.count) }
         return details
@@ -20,16 +20,5 @@ enum AuditDetails {
 
     private static func isSecret(_ name: String) -> Bool {
         name.contains("password") || name.contains("secret") || name == "key"
-    }
-
-    private static func json(_ value: ParameterValue) -> JSONValue {
-        switch value {
-        case .string(let text): .string(text)
-        case .integer(let number): .integer(number)
-        case .boolean(let flag): .bool(flag)
-        case .number(let number): .number("\(number)")
-        case .array(let items): .array(items.map { json($0) })
-        case .json(let json): json
-        }
     }
 }
