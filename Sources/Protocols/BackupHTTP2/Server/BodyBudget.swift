@@ -4,11 +4,11 @@ import NIOConcurrencyHelpers
 ///
 /// Memory counts from the moment that room is made for a body; who holds how much is judged by the bytes that have come.
 ///
-/// Invariants: `total` is the sum of the room that the shares have made. Above `limit` only the share at the head of
-/// the queue may read, for a slice of time, then the next one; so memory stays below
-/// `limit + connectionLimit` and a few socket buffers, and everybody moves. Who holds more than
-/// `connectionLimit` of unfinished bodies is told to calm down, and so is the largest holder where the
-/// sum of both limits is passed.
+/// Invariants: `total` is the sum of the room that the shares have made. Above three quarters of `limit` only the share
+/// at the head of the queue may read, for a slice of time, then the next one; the last quarter is for the bodies that
+/// have begun on all connections and still grow to their announced lengths. So memory stays near `limit`, below
+/// `limit + connectionLimit` whatever clients do, and everybody moves. Who holds more than `connectionLimit` of
+/// unfinished bodies is told to calm down, and so is the largest holder where the sum of both limits is passed.
 package final class BodyBudget: Sendable {
     package static let defaultLimit = 128 * 1024 * 1024
     package static let defaultConnectionLimit = 256 * 1024 * 1024
@@ -23,11 +23,14 @@ package final class BodyBudget: Sendable {
     }
 
     private let limit: Int
+    /// Where reading freely ends.
+    private let readLimit: Int
     private let connectionLimit: Int
     private let state = NIOLockedValueBox(State())
 
     package init(limit: Int = defaultLimit, connectionLimit: Int = defaultConnectionLimit) {
         self.limit = limit
+        readLimit = limit / 4 * 3
         self.connectionLimit = connectionLimit
     }
 
@@ -133,7 +136,7 @@ package final class BodyBudget: Sendable {
     }
 
     private func wakeable(_ state: inout State) -> [Share] {
-        guard state.total <= limit, !state.queue.isEmpty else { return [] }
+        guard state.total <= readLimit, !state.queue.isEmpty else { return [] }
         defer { state.queue = [] }
         return state.queue
     }
@@ -141,7 +144,7 @@ package final class BodyBudget: Sendable {
     private func mayRead(_ share: Share) -> Bool {
         let now = ContinuousClock.now
         let (allowed, woken): (Bool, Share?) = state.withLockedValue { state in
-            guard state.total > limit else {
+            guard state.total > readLimit else {
                 state.queue.removeAll { $0 === share }
                 return (true, nil)
             }
