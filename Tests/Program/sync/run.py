@@ -16,6 +16,7 @@ import zlib
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from restore.run import fixture_store  # noqa: E402
+from support.server import wait_for  # noqa: E402
 from sync import world  # noqa: E402
 from sync.world import Cutter, Site, differences, figures  # noqa: E402
 
@@ -284,13 +285,10 @@ def a_broken_connection_is_taken_up_where_it_ended(pair):
 @case
 def a_short_break_ends_no_task(pair):
     name, folder = pair.store(pair.b)
-    cutter = Cutter(pair.a.address, 6_000_000)
+    cutter = Cutter(pair.a.address, 6_000_000, heals=True)
     pair.b.remote("blinking", pair.a, *pair.reader, port=cutter.port)
-    upid = pair.b.start_task("/pull", **{"store": name, "remote": "blinking", "remote-store": "main"})
-    from support.server import wait_for
-    need(wait_for(lambda: cutter.is_cut, 120), "the connection was not cut")
-    cutter.heal()
-    must(pair.b.finish(upid))
+    must(pair.pull(name, remote="blinking"))
+    need(cutter.cuts == 1, "the connection was not cut")
     cutter.close()
     wrong = differences(pair.main, folder)
     need(not wrong, "\n".join(wrong[:10]))
@@ -301,7 +299,6 @@ def an_aborted_pull_ends_at_once_and_leaves_nothing_half(pair):
     name, folder = pair.store(pair.b)
     upid = pair.b.start_task("/pull", **{
         "store": name, "remote": "site-a", "remote-store": "main", "rate-in": "300KB", "burst-in": "300KB"})
-    from support.server import wait_for
     need(wait_for(lambda: any("sync archive" in line for line in pair.b.task_log(upid)), 60), "nothing began")
     import urllib.parse
     pair.b.root("DELETE", f"/nodes/localhost/tasks/{urllib.parse.quote(upid, safe='')}")

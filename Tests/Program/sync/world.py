@@ -156,10 +156,14 @@ def differences(left, right, whole=True):
 # MARK: a network that breaks
 
 class Cutter:
-    """A TCP proxy that cuts everything once `limit` bytes have come from the server, and refuses from then on."""
+    """A TCP proxy that cuts everything once `limit` bytes have come from the server, and refuses from then on.
 
-    def __init__(self, target, limit):
-        self.target, self.limit = target, limit
+    With `heals` it lets all later connections through.
+    """
+
+    def __init__(self, target, limit, heals=False):
+        self.target, self.limit, self.heals = target, limit, heals
+        self.cuts = 0
         self.passed = 0
         self.is_cut = False
         self.lock = threading.Lock()
@@ -207,7 +211,9 @@ class Cutter:
 
     def cut(self):
         with self.lock:
-            self.is_cut = True
+            self.cuts += 1
+            self.is_cut = not self.heals
+            self.limit = None
             for end in self.sockets:
                 try:
                     # Shut down first: another thread may be reading from it.

@@ -25,7 +25,7 @@ package enum JobRights {
         }
     }
 
-    private typealias Need = (anyOf: Privileges, path: AccessPath)
+    private typealias Need = SyncRights.Need
 
     private static func holdsAll(_ needs: [Need], _ caller: AuthID, _ access: AccessControl) -> Bool {
         needs.allSatisfy { !access.privileges(of: caller, on: $0.path).isDisjoint(with: $0.anyOf) }
@@ -43,39 +43,12 @@ package enum JobRights {
         switch job.id {
         case .garbageCollection, .storePrune, .configured(.prune, _): return [(.datastoreModify, place(of: job))]
         case .configured(.verify, _): return [(.datastoreVerify, place(of: job))]
-        case .configured(.sync, _): return job.text("sync-direction") == "push" ? push(job) : pull(job, caller)
+        case .configured(.sync, _):
+            // One that cannot be carried out is for those who may change the datastore.
+            guard let request = try? SyncRequest(properties: job.properties) else {
+                return [(.datastoreModify, place(of: job))]
+            }
+            return SyncRights.needs(of: request, caller)
         }
-    }
-
-    private static func pull(_ job: Job, _ caller: AuthID) -> [Need] {
-        var needs: [Need] = [(.datastoreBackup, place(of: job))]
-        if removesVanished(job) { needs.append((.datastorePrune, place(of: job))) }
-        // Without an owner in the configuration the groups belong to root.
-        let owner = job.text("owner").flatMap { AuthID(parsing: $0) } ?? .root
-        let isOwn = owner == caller || owner.isToken && owner.user == caller && !caller.isToken
-        if !isOwn { needs.append((.datastoreModify, place(of: job))) }
-        let source = job.text("remote-store") ?? ""
-        if let remote = job.text("remote") {
-            needs.append((.remoteRead, .remote(remote, store: source)))
-        } else {
-            needs.append((.datastoreBackup, .datastore(source, namespace(job, "remote-ns"))))
-        }
-        return needs
-    }
-
-    private static func push(_ job: Job) -> [Need] {
-        guard let remote = job.text("remote") else { return [(.datastoreModify, place(of: job))] }
-        let target = AccessPath.remote(remote, store: job.text("remote-store") ?? "", namespace(job, "remote-ns"))
-        var needs: [Need] = [
-            ([.datastoreRead, .datastoreBackup], place(of: job)), (.remoteDatastoreBackup, target),
-        ]
-        if removesVanished(job) { needs.append(([.remoteDatastorePrune, .remoteDatastoreModify], target)) }
-        return needs
-    }
-
-    private static func removesVanished(_ job: Job) -> Bool { job.properties["remove-vanished"]?.boolValue ?? false }
-
-    private static func namespace(_ job: Job, _ name: String) -> Namespace {
-        (try? Namespace(parsing: job.text(name) ?? "")) ?? .root
     }
 }

@@ -1,57 +1,56 @@
 package import AccessControl
 import BackupFormats
 
-/// What somebody must be allowed to do for a synchronisation. (Spec: rest E.5.)
-package struct SyncRights: Sendable {
-    private let access: AccessControl
-    private let caller: Identity
-
-    package init(access: AccessControl, caller: Identity) {
-        self.access = access
-        self.caller = caller
-    }
+/// What somebody must be allowed to do for a synchronisation, by hand or as a job. (Spec: rest E.5.)
+package enum SyncRights {
+    /// At least one of these privileges on a path.
+    typealias Need = (anyOf: Privileges, path: AccessPath)
 
     /// - Throws: ``BackupFailure`` of kind `notAuthorized` naming the missing privilege.
-    package func check(_ request: SyncRequest) throws {
+    package static func require(for request: SyncRequest, _ caller: Identity, _ access: AccessControl) throws {
+        for need in needs(of: request, caller.authID) {
+            _ = try access.grant(anyOf: need.anyOf, on: need.path, to: caller)
+        }
+    }
+
+    static func needs(of request: SyncRequest, _ caller: AuthID) -> [Need] {
         switch request.direction {
-        case .pull: try checkPull(request)
-        case .push: try checkPush(request)
+        case .pull: pull(request, caller)
+        case .push: push(request)
         }
     }
 
-    private func checkPull(_ request: SyncRequest) throws {
+    private static func pull(_ request: SyncRequest, _ caller: AuthID) -> [Need] {
         let target = AccessPath.datastore(request.store, request.namespace)
-        _ = try access.grant(.datastoreBackup, on: target, to: caller)
-        if request.removesVanished { _ = try access.grant(.datastorePrune, on: target, to: caller) }
+        var needs: [Need] = [(.datastoreBackup, target)]
+        if request.removesVanished { needs.append((.datastorePrune, target)) }
         // What one may do for oneself and one's own tokens is a matter of ownership; for others it takes more.
-        if !Ownership.accepts(owner: request.owner, caller: caller.authID) {
-            _ = try access.grant(.datastoreModify, on: target, to: caller)
-        }
+        if !Ownership.accepts(owner: request.owner, caller: caller) { needs.append((.datastoreModify, target)) }
         if let remote = request.remote {
-            _ = try access.grant(.remoteRead, on: .remote(remote, store: request.remoteStore), to: caller)
+            needs.append((.remoteRead, .remote(remote, store: request.remoteStore)))
         } else {
-            _ = try access.grant(
-                anyOf: [.datastoreRead, .datastoreBackup],
-                on: .datastore(request.remoteStore, request.remoteNamespace), to: caller)
+            let source = AccessPath.datastore(request.remoteStore, request.remoteNamespace)
+            needs.append(([.datastoreRead, .datastoreBackup], source))
         }
+        return needs
     }
 
-    private func checkPush(_ request: SyncRequest) throws {
-        guard let remote = request.remote else { return }
-        _ = try access.grant(
-            anyOf: [.datastoreRead, .datastoreBackup], on: .datastore(request.store, request.namespace), to: caller)
-        let target = AccessPath.remote(remote, store: request.remoteStore, request.remoteNamespace)
-        _ = try access.grant(.remoteDatastoreBackup, on: target, to: caller)
-        if request.removesVanished {
-            _ = try access.grant([.remoteDatastorePrune, .remoteDatastoreModify], on: target, to: caller)
-        }
+    private static func push(_ request: SyncRequest) -> [Need] {
+        let target = AccessPath.remote(
+            request.remote ?? "", store: request.remoteStore, request.remoteNamespace)
+        var needs: [Need] = [
+            ([.datastoreRead, .datastoreBackup], .datastore(request.store, request.namespace)),
+            (.remoteDatastoreBackup, target),
+        ]
+        if request.removesVanished { needs += [(.remoteDatastorePrune, target), (.remoteDatastoreModify, target)] }
+        return needs
     }
 }
 
 extension SyncRequest {
-    /// The id of a task that does this: `remote:store:target` or `target` for a local copy. (Spec: rest E.8.)
+    /// The id of a task that does this: `remote:store:target`, with `-` for a local copy. (Spec: rest E.8.)
     package var workerID: String {
         let place = namespace.isRoot ? store : "\(store):\(namespace)"
-        return remote.map { "\($0):\(remoteStore):\(place)" } ?? "-:\(remoteStore):\(place)"
+        return "\(remote ?? "-"):\(remoteStore):\(place)"
     }
 }

@@ -90,7 +90,7 @@ extension Routes {
         properties["sync-direction"] = .string(direction.rawValue)
         properties["owner"] = .string("\(caller.authID)")
         let request = try SyncRequest(properties: properties)
-        try SyncRights(access: call.services.access, caller: caller).check(request)
+        try SyncRights.require(for: request, caller, call.services.access)
         let sync = call.services.sync
         if let remote = request.remote { _ = try await call.blocking { try sync.remotes.entry(remote) } }
         let task = call.services.tasks.run("sync", id: request.workerID, owner: caller.authID) { task in
