@@ -9,6 +9,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
@@ -64,6 +65,7 @@ class World:
         self.client = Client(server, USER, "fix", PASSWORD, folder)
         self.source = os.path.join(folder, "source")
         os.mkdir(self.source)
+        self.time = int(time.time())
 
     def read(self):
         return Datastore(self.path, STORE_USER, STORE_GROUP)
@@ -80,8 +82,10 @@ class World:
         image = self.source + ".img"
         with open(image, "wb") as file:
             file.write(hashlib.shake_128(b"image").digest(5_000_000))
+        # A second of its own for each, since two of a group may not share one.
+        self.time += 1
         self.client.run("backup", f"root.pxar:{self.source}", f"disk.img:{image}", "--backup-type", "host",
-                        "--backup-id", group, *options)
+                        "--backup-id", group, "--backup-time", str(self.time), *options)
 
     def verify(self, *options, check=True):
         return self.server.owner("verify", "fix", *options, check=check)
