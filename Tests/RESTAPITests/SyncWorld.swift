@@ -44,6 +44,8 @@ final class Loop: RemoteConnector {
         }
     }
 
+    fileprivate var isBroken: Bool { faults.withLock { $0.answersLeft == 0 } }
+
     private struct Connection: RemoteConnection {
         let loop: Loop
 
@@ -90,6 +92,8 @@ final class Loop: RemoteConnector {
                 return faults.lie
             }
             let response = try await inner.send(request)
+            // A session that was cut refuses what it has begun; over a network nobody would hear of it.
+            if response.status != 200, loop.isBroken { throw BackupFailure(.unavailable, "the network is down") }
             return try await lie?(request.head, response) ?? response
         }
 
