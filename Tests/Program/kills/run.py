@@ -180,7 +180,8 @@ class World:
                     named |= {data[at + 8:at + 40].hex() for at in range(0, len(data), struct.calcsize("<Q32s"))}
         found = set()
         for _, _, files in os.walk(os.path.join(self.folders[store], ".chunks")):
-            found |= set(files)
+            # What a killed write left behind goes a day later.
+            found |= {name for name in files if ".tmp_" not in name}
         return [f"{store}: chunk {name} is lost" for name in sorted(named - found)] + [
             f"{store}: {name} is in no index and stays" for name in sorted(found - named)]
 
