@@ -20,8 +20,7 @@ from support.server import Server  # noqa: E402
 
 SOAK = os.environ.get("CAIRN_SOAK") == "1"
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 20260521
-EXAMPLES = 40 if SOAK else 5
-PHASES = "coverage,fuzzing" if SOAK else "fuzzing"
+EXAMPLES = 15 if SOAK else 5
 # Values that exist, so that calls get further than to the first refusal.
 KNOWN = {
     "store": ["fix", "spare", "absent"], "ns": ["", "prod", "prod/eu", "absent"], "parent": ["", "prod"],
@@ -64,7 +63,7 @@ def fuzz(server, folder, secret):
         os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run", path,
         "--url", f"https://127.0.0.1:{server.address[1]}/api2/json", "--tls-verify", "false",
         "-H", f"Authorization:PBSAPIToken=fuzz@pbs!tool:{secret}", "--checks",
-        "no_server_fault,response_schema_conformance", "--phases", PHASES, "--max-examples", str(EXAMPLES),
+        "no_server_fault,response_schema_conformance", "--phases", "fuzzing", "--max-examples", str(EXAMPLES),
         "--seed", str(SEED), "--workers", "2", "--no-shrink", "--continue-on-failure", "--warnings", "off",
         "--suppress-health-check", "all", "--request-timeout", "120",
     ]
