@@ -15,11 +15,13 @@ demo: build
 	@scripts/demo.sh "$(SOURCE)"
 
 ## make test     the whole behaviour, with seeded samples
-test: packages
+test:
+	@scripts/system-packages.sh test
 	@scripts/test.sh
 
 ## make soak     the same at full count
-soak: packages
+soak:
+	@scripts/system-packages.sh test
 	@CAIRN_SOAK=1 scripts/test.sh
 
 ## make build    the release program, .build/release/cairn

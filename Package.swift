@@ -31,6 +31,7 @@ let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 /// A target of ours on `floor`, with the settings of the house.
@@ -55,6 +56,7 @@ let foundations: [Target] = [
     room(
         "BlobEncryption", on: "Foundations", ["BackupFormats", "BlobCoding", crypto, cryptoExtras, asn1],
         settings: lifetimes),
+    room("VirtualDisks", on: "Foundations", ["BackupFormats", crypto], settings: lifetimes),
 ]
 
 let storage: [Target] = [
@@ -73,6 +75,9 @@ let protocols: [Target] = [
             nioSSL, crypto, logging,
         ]),
     room("ManagementAPI", on: "Protocols", ["BackupFormats", "BackupProtocol"]),
+    room(
+        "XenAPI", on: "Protocols",
+        ["BackupFormats", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL, nioConcurrency, logging]),
 ]
 
 let services: [Target] = [
@@ -92,6 +97,15 @@ let services: [Target] = [
             "BackupFormats", "BlobCoding", "Datastore", "BackupProtocol", "AccessControl", "Tasks", "StateDatabase",
             "Platform", crypto, logging,
         ], settings: lifetimes),
+    room(
+        "ObjectStorage", on: "Services",
+        ["BackupFormats", "Platform", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL, crypto, logging]),
+    room(
+        "XenBackup", on: "Services",
+        [
+            "BackupFormats", "BlobCoding", "VirtualDisks", "XenAPI", "ObjectStorage", "BackupClient", "BackupProtocol",
+            "BackupServer", "Datastore", "AccessControl", "Tasks", "StateDatabase", "Platform", crypto, logging,
+        ], settings: lifetimes),
 ]
 
 let surfaces: [Target] = [
@@ -107,6 +121,13 @@ let surfaces: [Target] = [
             "BackupFormats", "BackupProtocol", "ManagementAPI", "BackupServer", "AccessControl", "Tasks", "Datastore",
             "StateDatabase", "BlobCoding", "Pxar", "Platform", crypto, logging,
         ], settings: lifetimes),
+    room(
+        "XenOrchestraProxy", on: "Surfaces",
+        [
+            "BackupFormats", "BackupProtocol", "ManagementAPI", "XenBackup", "Tasks", "StateDatabase", "Platform",
+            crypto,
+            logging,
+        ]),
     room(
         "Commands", on: "Surfaces",
         [
@@ -128,7 +149,7 @@ let programs: [Target] = [
         name: "cairn",
         dependencies: [
             "Commands", "Listener", "BackupHTTP2", "BackupProtocol", "RESTAPI", "BackupServer", "AccessControl",
-            "Tasks", "Datastore",
+            "Tasks", "Datastore", "XenOrchestraProxy", "XenBackup",
             "StateDatabase", "BackupFormats", "Platform", argumentParser, lifecycle, unixSignals, logging,
         ],
         path: "Sources/Programs/cairn",
@@ -187,6 +208,21 @@ let testTargets: [Target] = [
     tests(
         "Commands",
         ["Commands", "BackupFormats", "ManagementAPI", "BackupClient", "BlobEncryption", "Platform", argumentParser]),
+    tests("VirtualDisks", ["VirtualDisks", "BackupFormats", "Platform"]),
+    tests("XenAPI", ["XenAPI", "BackupFormats", nioCore, nioPosix, nioHTTP1]),
+    tests("ObjectStorage", ["ObjectStorage", "BackupFormats", "Platform"]),
+    tests(
+        "XenBackup",
+        [
+            "XenBackup", "VirtualDisks", "XenAPI", "ObjectStorage", "BackupServer", "BackupClient", "BackupProtocol",
+            "BackupFormats", "Datastore", "BlobCoding", "AccessControl", "Tasks", "StateDatabase", "Platform", logging,
+        ]),
+    tests(
+        "XenOrchestraProxy",
+        [
+            "XenOrchestraProxy", "XenBackup", "ManagementAPI", "BackupFormats", "Tasks", "StateDatabase", "Platform",
+            logging,
+        ]),
     .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: house),
 ]
 
@@ -204,6 +240,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-certificates", exact: "1.21.1"),
         .package(url: "https://github.com/apple/swift-asn1", exact: "1.7.4"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
         .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),

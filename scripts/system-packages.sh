@@ -3,7 +3,10 @@
 set -euo pipefail
 
 needed=(libzstd-dev libdeflate-dev libsqlite3-dev libcrypt-dev python3-venv)
-[ "${1:-}" = bench ] && needed+=(restic borgbackup)
+case "${1:-}" in
+bench) needed+=(restic borgbackup) ;;
+test) needed+=(qemu-utils) ;;
+esac
 
 missing=()
 for package in "${needed[@]}"; do

@@ -328,7 +328,7 @@ struct ByteAmountTests {
 }
 
 /// A body without an end.
-private struct Endless: BodySource {
+private struct Endless: ByteSource {
     func read(upTo maxBytes: Int) async throws -> [UInt8]? { [UInt8](repeating: 0, count: min(maxBytes, 1 << 20)) }
 }
 

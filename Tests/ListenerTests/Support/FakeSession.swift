@@ -1,3 +1,4 @@
+import BackupFormats
 import BackupProtocol
 import NIOConcurrencyHelpers
 
@@ -98,7 +99,7 @@ final class FakeSession: SessionHandler {
 }
 
 /// So many bytes, each its position modulo 251.
-final class CountedSource: BodySource {
+final class CountedSource: ByteSource {
     struct Failure: Error {}
 
     /// Longer than any piece that is asked for.

@@ -7,7 +7,7 @@ import NIOCore
 ///
 /// The connection stops asking the other side for more while too much is unread. A reader that drops
 /// the body before its end cancels the request.
-final class ReceivedBody: BodySource {
+final class ReceivedBody: ByteSource {
     private struct State {
         var pieces = CircularBuffer<ByteBuffer>()
         var unread = 0

@@ -1,3 +1,4 @@
+import BackupFormats
 import BackupProtocol
 import NIOCore
 import NIOHPACK
@@ -63,7 +64,7 @@ extension HTTP2ServerHandler {
 
     /// Sends a body while it is made: the next piece is read while the one before is on its way.
     private func send(
-        _ source: any BodySource, to stream: ServerStream, _ id: HTTP2StreamID, context: ChannelHandlerContext
+        _ source: any ByteSource, to stream: ServerStream, _ id: HTTP2StreamID, context: ChannelHandlerContext
     ) {
         let loop = context.eventLoop
         let bound = NIOLoopBound((self, stream, context), eventLoop: loop)
@@ -80,7 +81,7 @@ extension HTTP2ServerHandler {
     }
 
     private static func startPump(
-        _ source: any BodySource, send: @escaping @Sendable ([UInt8]) -> EventLoopFuture<Void>,
+        _ source: any ByteSource, send: @escaping @Sendable ([UInt8]) -> EventLoopFuture<Void>,
         end: @escaping @Sendable () -> Void, fail: @escaping @Sendable () -> Void
     ) -> Task<Void, Never> {
         Task {
@@ -94,7 +95,7 @@ extension HTTP2ServerHandler {
     }
 
     private static func pump(
-        _ source: any BodySource, _ sendPiece: @Sendable ([UInt8]) -> EventLoopFuture<Void>
+        _ source: any ByteSource, _ sendPiece: @Sendable ([UInt8]) -> EventLoopFuture<Void>
     ) async throws {
         var onItsWay: EventLoopFuture<Void>?
         while let piece = try await source.read(upTo: sourcePieceBytes) {

@@ -1,17 +1,11 @@
-import BackupFormats
-
-/// Gives a body piece by piece, in order. Asked by one reader at a time.
-package protocol BodySource: Sendable {
-    /// The next bytes, at least one and at most `maxBytes`; nil at the end.
-    func read(upTo maxBytes: Int) async throws -> [UInt8]?
-}
+package import BackupFormats
 
 /// The answer to one call.
 package struct BackupResponse: Sendable {
     package enum Body: Sendable {
         case bytes([UInt8])
         /// A body that is made while it is sent; `length` where it is known before.
-        case stream(any BodySource, length: Int?)
+        case stream(any ByteSource, length: Int?)
     }
 
     package var status: Int

@@ -5,7 +5,7 @@ import Platform
 import Synchronization
 
 /// The body of an answer that is a file, read on the worker threads while it is sent.
-final class FileBody: BodySource {
+final class FileBody: ByteSource {
     private let index: StoredIndex
     private var byteCount: Int { index.byteCount }
     private let workers: WorkerPool

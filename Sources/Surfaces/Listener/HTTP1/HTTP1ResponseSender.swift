@@ -1,3 +1,4 @@
+import BackupFormats
 import BackupProtocol
 import ManagementAPI
 import NIOCore
@@ -68,7 +69,7 @@ struct HTTP1ResponseSender: Sendable {
         return end == bytes.count ? written : written.flatMap { send(bytes, from: end) }
     }
 
-    private func send(_ source: any BodySource) async throws {
+    private func send(_ source: any ByteSource) async throws {
         var left = length
         while let piece = try await source.read(upTo: Self.pieceBytes) {
             if let room = left {

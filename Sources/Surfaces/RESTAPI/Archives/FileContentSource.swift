@@ -1,8 +1,9 @@
+import BackupFormats
 import BackupProtocol
 import Synchronization
 
 /// The bytes of one file of an archive.
-final class FileContentSource: BodySource {
+final class FileContentSource: ByteSource {
     /// Largest piece that is read at once.
     private static let pieceBytes: UInt64 = 1024 * 1024
 

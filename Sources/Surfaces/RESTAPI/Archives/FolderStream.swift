@@ -35,7 +35,7 @@ protocol FolderWriter {
 /// A folder of an archive with all below it, written as another kind of archive while it is sent.
 ///
 /// Reads the archive in order; keeps one piece of it, one small file, and what the writer keeps.
-actor FolderStream<Writer: FolderWriter & Sendable>: BodySource {
+actor FolderStream<Writer: FolderWriter & Sendable>: ByteSource {
     /// Bytes of the archive that are decoded at once.
     private static var pieceBytes: UInt64 { 256 * 1024 }
     /// What ZIP can express.

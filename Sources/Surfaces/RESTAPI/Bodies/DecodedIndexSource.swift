@@ -6,7 +6,7 @@ import Platform
 import Synchronization
 
 /// The content of an archive: its chunks, decoded and joined. Holds the snapshot until it goes.
-final class DecodedIndexSource: BodySource {
+final class DecodedIndexSource: ByteSource {
     /// Entries of the index that are read at once.
     private static let entriesPerPage = 256
 

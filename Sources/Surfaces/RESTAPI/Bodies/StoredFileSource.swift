@@ -1,10 +1,11 @@
+import BackupFormats
 import BackupProtocol
 import Datastore
 import Platform
 import Synchronization
 
 /// The bytes of a file of a snapshot as they are stored; holds the snapshot until it goes.
-final class StoredFileSource: BodySource {
+final class StoredFileSource: ByteSource {
     /// Largest piece that is read at once.
     private static let pieceBytes = 1024 * 1024
 

@@ -78,7 +78,7 @@ struct LocalSnapshot: SnapshotSource {
         }
     }
 
-    func index(_ name: ArchiveName, limit: Int) async throws -> any BodySource {
+    func index(_ name: ArchiveName, limit: Int) async throws -> any ByteSource {
         let index = try await workers.run { [reader] in try reader.openIndex(name) }
         return FileBody(index, workers: workers)
     }

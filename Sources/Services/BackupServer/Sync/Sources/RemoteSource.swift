@@ -44,12 +44,12 @@ struct RemoteSnapshot: SnapshotSource {
             trying: "\(name) of \(snapshot) cannot be fetched")
     }
 
-    func index(_ name: ArchiveName, limit: Int) async throws -> any BodySource {
+    func index(_ name: ArchiveName, limit: Int) async throws -> any ByteSource {
         let what = "\(name) of \(snapshot) cannot be fetched"
         let response = try await link.send(BackupRequest(.download(name: name.name)), trying: what)
         try await SessionLink.require(response, what)
         switch response.body {
-        case .bytes(let bytes): return BytesBody(bytes)
+        case .bytes(let bytes): return BytesSource(bytes)
         case .stream(let source, let length):
             if let length, length > limit {
                 throw BackupFailure(.corruptData, "\(what): it would be of \(length) bytes, and \(limit) are possible")
@@ -70,8 +70,8 @@ struct RemoteSnapshot: SnapshotSource {
 }
 
 /// A body that fails where its next bytes are too long in coming. It keeps the connection.
-private struct TimedBody: BodySource {
-    let source: any BodySource
+private struct TimedBody: ByteSource {
+    let source: any ByteSource
     let link: SessionLink
     let what: String
 

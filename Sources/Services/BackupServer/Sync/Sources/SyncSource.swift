@@ -30,7 +30,7 @@ protocol SnapshotSource: Sendable {
     /// The stored bytes of a blob; nil where there is none.
     func blob(_ name: ArchiveName) async throws -> [UInt8]?
     /// The bytes of an index file, of at most `limit`.
-    func index(_ name: ArchiveName, limit: Int) async throws -> any BodySource
+    func index(_ name: ArchiveName, limit: Int) async throws -> any ByteSource
     /// The stored bytes of a chunk of an index that was asked for before.
     func chunk(_ digest: ChunkDigest, limit: Int) async throws -> [UInt8]
     func close() async
