@@ -16,19 +16,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from faults.world import Tenant, Writer  # noqa: E402
 from support import http1, values  # noqa: E402
+from support.checks import Checks, Skipped, expect  # noqa: E402
 from support.server import Server, program, wait_for  # noqa: E402
 
 SOAK = os.environ.get("CAIRN_SOAK") == "1"
 TIME = 1_717_200_000
-
-
-class Skipped(Exception):
-    pass
-
-
-def expect(condition, text):
-    if not condition:
-        raise AssertionError(text)
 
 
 def still_serves(world, name):
@@ -336,28 +328,12 @@ TESTS = [poisoned_chunk, foreign_native_session, unfinished_bodies, slow_strange
 
 
 def main():
-    wanted = sys.argv[1:]
-    passed = failed = skipped = 0
-    started = time.monotonic()
+    checks = Checks("faults")
     with Server(["--minimum-free-space", "0"]) as server:
-        world = World(server)
-        for test in TESTS:
-            if wanted and test.__name__ not in wanted:
-                continue
-            try:
-                test(world)
-                passed += 1
-            except Skipped as reason:
-                skipped += 1
-                print(f"skipped: {test.__name__}: {reason}")
-            except Exception as error:
-                failed += 1
-                print(f"FAILED  {test.__name__}: {type(error).__name__}: {error}")
-                if server.process.poll() is not None:
-                    print("        the server has ended:", *server.log[-10:], sep="\n        ")
-                    break
-    print(f"faults: {passed} passed, {failed} failed, {skipped} skipped, in {time.monotonic() - started:.0f} s")
-    return 1 if failed else 0
+        checks.run_all(TESTS, World(server), between=lambda: server.process.poll() is None)
+        if server.process.poll() is not None:
+            print("        the server has ended:", *server.log[-10:], sep="\n        ")
+    return checks.finish()
 
 
 if __name__ == "__main__":

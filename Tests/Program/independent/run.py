@@ -14,30 +14,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from independent.client import Backup, Reader, Refused, Server as Remote  # noqa: E402
 from independent.formats import IMAGE_CHUNK, Key, digest_of, pxar  # noqa: E402
+from support.checks import Checks, same  # noqa: E402
 from support.cli import Client  # noqa: E402
 from support.server import Server  # noqa: E402
 
 USER, PASSWORD, STORE = "joe@pbs", "written-from-docs", "main"
 TIME = 1_717_200_000
 ROOT, IMAGE, CONF = "root.pxar.didx", "disk.img.fidx", "app.conf.blob"
-
-
-class Checks:
-    def __init__(self):
-        self.passed, self.failed = 0, 0
-
-    def run(self, name, check, *arguments):
-        try:
-            check(*arguments)
-            self.passed += 1
-        except Exception as problem:  # noqa: BLE001: whatever it is, it is reported
-            self.failed += 1
-            print(f"FAILED  {name}: {type(problem).__name__}: {problem}", flush=True)
-
-
-def expect(left, right, what):
-    if left != right:
-        raise AssertionError(f"{what}: {str(left)[:200]!r} in place of {str(right)[:200]!r}")
 
 
 def expect_refusal(statuses, text, call, *arguments, **options):
@@ -74,16 +57,16 @@ def back_up(remote, group, turn, native, key=None):
     tree, image, conf = content(turn)
     backup = Backup(remote, snapshot(group, turn), native, key)
     try:
-        expect(backup.call("GET", "/previous_backup_time"), TIME if turn else None, "the previous time")
+        same(backup.call("GET", "/previous_backup_time"), TIME if turn else None, "the previous time")
         base = None
         if turn:
-            expect(len(backup.previous(ROOT)) > 5, True, "several chunks")
+            same(len(backup.previous(ROOT)) > 5, True, "several chunks")
             base = backup.previous(IMAGE)
         backup.archive(ROOT, cut(pxar(tree, TIME), 1_000_000))
         backup.archive(IMAGE, cut(image, IMAGE_CHUNK), base)
         backup.blob(CONF, conf)
         if turn:
-            expect(backup.uploaded < 6, True, f"{backup.uploaded} uploads: most chunks are taken over")
+            same(backup.uploaded < 6, True, f"{backup.uploaded} uploads: most chunks are taken over")
         backup.finish()
     finally:
         backup.close()
@@ -97,10 +80,10 @@ def read_back(remote, group, turn, native, key=None):
         zeros = digest_of(bytes(IMAGE_CHUNK), key).hex()
         if not turn:
             expect_refusal((401,), "", reader.file, "/chunk", digest=zeros)
-        expect(reader.content(ROOT) == pxar(tree, TIME), True, "the archive is what was written")
-        expect(reader.content(IMAGE) == image, True, "the image is what was written")
-        expect(reader.content(CONF), conf, "the small file")
-        expect(sorted(reader.manifest["unprotected"]["chunk_upload_stats"]),
+        same(reader.content(ROOT) == pxar(tree, TIME), True, "the archive is what was written")
+        same(reader.content(IMAGE) == image, True, "the image is what was written")
+        same(reader.content(CONF), conf, "the small file")
+        same(sorted(reader.manifest["unprotected"]["chunk_upload_stats"]),
                ["compressed_size", "count", "duplicates", "size"], "the server's counts")
         expect_refusal((404,), "", reader.file, "/download", file_name="absent.blob")
         expect_refusal((400,), "", reader.file, "/download", file_name="absent.didx")
@@ -120,10 +103,10 @@ def real_client_restores(client, folder, group, turn, options=()):
     os.mkdir(target)
     for archive in ("root.pxar", "disk.img", "app.conf"):
         client.run("restore", *options, name, archive, os.path.join(target, archive))
-    expect(folder_content(os.path.join(target, "root.pxar")) == tree, True, "the restored tree")
+    same(folder_content(os.path.join(target, "root.pxar")) == tree, True, "the restored tree")
     for archive, original in (("disk.img", image), ("app.conf", conf)):
         with open(os.path.join(target, archive), "rb") as file:
-            expect(file.read() == original, True, f"the restored {archive}")
+            same(file.read() == original, True, f"the restored {archive}")
 
 
 def reads_the_real_client(remote, client, folder, key, options):
@@ -134,7 +117,7 @@ def reads_the_real_client(remote, client, folder, key, options):
                str(TIME), *options)
     reader = Reader(remote, snapshot("theirs", 0), key=key)
     for name in (IMAGE, CONF):
-        expect(reader.content(name) == content(1)[1], True, f"{name} of the real client")
+        same(reader.content(name) == content(1)[1], True, f"{name} of the real client")
     reader.close()
 
 
@@ -158,7 +141,7 @@ def mistakes(remote, native):
         refused(400, "", "GET", "/previous", archive_name=ROOT)
         refused(400, "'wid': value must have a maximum value of 256 (got 257)", "PUT", "/dynamic_index", wid=257,
                 digest_list="00" * 32, offset_list=0)
-        expect(backup.call("POST", "/dynamic_index", {"archive-name": "a.didx"}), 1, "the first writer")
+        same(backup.call("POST", "/dynamic_index", {"archive-name": "a.didx"}), 1, "the first writer")
         elsewhere = hashlib.sha256(bytes(IMAGE_CHUNK)).hexdigest()
         refused(400, "", "PUT", "/dynamic_index", wid=1, digest_list=elsewhere, offset_list=0)
         refused(400, "", "POST", "/finish")
@@ -183,7 +166,7 @@ def credentials(server):
 
 
 def main():
-    started, checks = time.monotonic(), Checks()
+    checks = Checks("independent client")
     with Server() as server:
         server.datastore(STORE)
         server.owner("user", "create", USER, "--password", PASSWORD)
@@ -210,9 +193,7 @@ def main():
                    ("--keyfile", keyfile))
         checks.run("mistakes", mistakes, token, False)
         checks.run("mistakes in a native session", mistakes, token, True)
-    print(f"  in {time.monotonic() - started:.0f} s")
-    print(f"independent client: {checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed else 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

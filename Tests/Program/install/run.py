@@ -9,22 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "scripts"))
 
 import command_help  # noqa: E402
+from support.checks import Checks, Skipped, expect  # noqa: E402
 from support.server import ROOT, program  # noqa: E402
-
-
-class Skipped(Exception):
-    pass
-
-
-def expect(condition, text):
-    if not condition:
-        raise AssertionError(text)
 
 
 def need(tool):
@@ -159,22 +150,10 @@ CHECKS = [layout, manual, completions, service, container]
 
 
 def main():
-    passed, failed = 0, 0
+    checks = Checks("installation")
     with tempfile.TemporaryDirectory(prefix="cairn-install-") as folder:
-        world = World(folder)
-        for check in CHECKS:
-            try:
-                check(world)
-                passed += 1
-            except Skipped as reason:
-                print(f"skipped {check.__name__}: {reason}")
-            except Exception as error:
-                failed += 1
-                print(f"FAILED {check.__name__}: {check.__doc__}\n  {error}")
-                if not isinstance(error, AssertionError):
-                    traceback.print_exc()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+        checks.run_all(CHECKS, World(folder))
+    return checks.finish()
 
 
 if __name__ == "__main__":

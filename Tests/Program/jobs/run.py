@@ -14,22 +14,18 @@ import urllib.parse
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from support import http1  # noqa: E402
+from support.checks import Checks, expect  # noqa: E402
 from support.server import Server, wait_for  # noqa: E402
 
 TOKEN = "prometheus-0123456789"
 # A busy machine may be slow; the first full minute comes within sixty seconds on any.
 PATIENCE = 300
 
-passed = failed = 0
+checks = Checks("jobs and metrics")
 
 
 def check(what, condition, detail=""):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {what} {detail}")
+    checks.run(what, expect, condition, detail)
 
 
 class Owner:
@@ -128,8 +124,7 @@ def main():
             crash(server, owner)
     finally:
         os.unlink(token)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

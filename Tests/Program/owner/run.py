@@ -8,19 +8,14 @@ import os
 import re
 import subprocess
 import sys
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
+from support.checks import Checks, expect  # noqa: E402
 from support.server import Server, program  # noqa: E402
 
 TOKEN_SECRET = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FAILURE = 255
-
-
-def expect(condition, text):
-    if not condition:
-        raise AssertionError(text)
 
 
 class World:
@@ -406,23 +401,10 @@ CHECKS = [
 
 
 def main():
-    wanted = sys.argv[1:]
-    passed, failed = 0, 0
+    checks = Checks("owner's commands")
     with Server() as server:
-        world = World(server)
-        for check in CHECKS:
-            if wanted and check.__name__ not in wanted:
-                continue
-            try:
-                check(world)
-                passed += 1
-            except Exception as error:
-                failed += 1
-                print(f"FAILED {check.__name__}: {check.__doc__}\n  {error}")
-                if not isinstance(error, AssertionError):
-                    traceback.print_exc()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+        checks.run_all(CHECKS, World(server))
+    return checks.finish()
 
 
 if __name__ == "__main__":

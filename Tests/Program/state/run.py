@@ -13,20 +13,15 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from support import http1  # noqa: E402
+from support.checks import Checks, expect  # noqa: E402
 from support.server import Server, program  # noqa: E402
 
 SOAK = os.environ.get("CAIRN_SOAK") == "1"
 SEED = int(os.environ.get("CAIRN_SEED", time.time_ns() % 1_000_000))
-
-
-def expect(condition, text):
-    if not condition:
-        raise AssertionError(text)
 
 
 def administrator(server):
@@ -164,21 +159,9 @@ CHECKS = [killed_in_mid_write, newer_version, damaged_and_brought_back]
 
 
 def main():
-    wanted = sys.argv[1:]
-    passed, failed = 0, 0
-    for check in CHECKS:
-        if wanted and check.__name__ not in wanted:
-            continue
-        try:
-            check()
-            passed += 1
-        except Exception as error:
-            failed += 1
-            print(f"FAILED {check.__name__}: {check.__doc__}\n  {error}")
-            if not isinstance(error, AssertionError):
-                traceback.print_exc()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    checks = Checks("state database")
+    checks.run_all(CHECKS)
+    return checks.finish()
 
 
 if __name__ == "__main__":

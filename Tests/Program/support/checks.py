@@ -1,12 +1,26 @@
 """Counts what went well and what did not."""
 
+import sys
 import traceback
+
+
+class Skipped(Exception):
+    """What a check raises that cannot be made here; the text begins with "needs"."""
 
 
 class Checks:
     def __init__(self, name):
         self.name = name
-        self.passed = self.failed = 0
+        self.passed = self.failed = self.skipped = 0
+
+    def run_all(self, checks, *arguments, between=lambda: True):
+        """Runs the functions `checks`, or those of them that the command line names; ends where `between` is false."""
+        wanted = sys.argv[1:]
+        for check in checks:
+            if not wanted or check.__name__ in wanted:
+                self.run(check.__name__, check, *arguments)
+                if not between():
+                    break
 
     def run(self, name, check, *arguments):
         """Calls `check`; whatever it raises is a failure with that text. Gives what it returns, or None."""
@@ -14,6 +28,10 @@ class Checks:
             result = check(*arguments)
             self.passed += 1
             return result
+        except Skipped as reason:
+            self.skipped += 1
+            print(f"skipped: {name}: {reason}", flush=True)
+            return None
         except Exception as problem:  # noqa: BLE001: whatever it is, it is reported
             self.failed += 1
             place = traceback.extract_tb(problem.__traceback__)[-1]
@@ -22,7 +40,7 @@ class Checks:
             return None
 
     def finish(self):
-        print(f"{self.name}: {self.passed} passed, {self.failed} failed")
+        print(f"{self.name}: {self.passed} passed, {self.failed} failed, {self.skipped} skipped")
         return 1 if self.failed else 0
 
 

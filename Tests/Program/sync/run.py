@@ -9,13 +9,12 @@ import shutil
 import struct
 import sys
 import threading
-import time
-import traceback
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
-from restore.run import fixture_store  # noqa: E402
+from support.checks import Checks, expect  # noqa: E402
+from support.fixtures import fixture_store  # noqa: E402
 from support.server import wait_for  # noqa: E402
 from sync import world  # noqa: E402
 from sync.world import Cutter, Site, differences, figures  # noqa: E402
@@ -26,11 +25,6 @@ CASES = []
 def case(function):
     CASES.append(function)
     return function
-
-
-def need(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 class Pair:
@@ -59,7 +53,7 @@ class Pair:
 
 def must(result):
     status, log = result
-    need(status == "OK", f"{status}\n" + "\n".join([line for line in log if "failed" in line] + log[-15:]))
+    expect(status == "OK", f"{status}\n" + "\n".join([line for line in log if "failed" in line] + log[-15:]))
     return figures(log)
 
 
@@ -70,28 +64,28 @@ def a_remote_is_kept_without_showing_its_password(pair):
     b = pair.b
     listing = b.root("GET", "/config/remote")
     entry = next(item for item in listing if item["name"] == "site-a")
-    need("password" not in entry and pair.reader[1] not in str(listing), listing)
-    need(entry["auth-id"] == pair.reader[0] and entry["fingerprint"] == pair.a.fingerprint, entry)
+    expect("password" not in entry and pair.reader[1] not in str(listing), listing)
+    expect(entry["auth-id"] == pair.reader[0] and entry["fingerprint"] == pair.a.fingerprint, entry)
     b.root("PUT", "/config/remote/site-a", comment="the first site")
-    need(b.root("GET", "/config/remote/site-a")["comment"] == "the first site", "the comment")
+    expect(b.root("GET", "/config/remote/site-a")["comment"] == "the first site", "the comment")
     b.root("PUT", "/config/remote/site-a", delete=["comment"])
-    need("comment" not in b.root("GET", "/config/remote/site-a"), "the comment stays")
-    need("already exists" in b.refusal("POST", "/config/remote", **{
+    expect("comment" not in b.root("GET", "/config/remote/site-a"), "the comment stays")
+    expect("already exists" in b.refusal("POST", "/config/remote", **{
         "name": "site-a", "host": "x", "auth-id": "a@pbs", "password": "p"}), "a second one of that name")
-    need(" 404 " in b.refusal("GET", "/config/remote/nobody"), "a missing one")
+    expect(" 404 " in b.refusal("GET", "/config/remote/nobody"), "a missing one")
     b.root("POST", "/config/remote", **{"name": "gone", "host": "x", "auth-id": "a@pbs", "password": "p"})
     b.root("DELETE", "/config/remote/gone")
-    need(" 404 " in b.refusal("DELETE", "/config/remote/gone"), "a removed one")
+    expect(" 404 " in b.refusal("DELETE", "/config/remote/gone"), "a removed one")
 
 
 @case
 def a_remote_can_be_looked_at(pair):
     b = pair.b
-    need([store["store"] for store in b.root("GET", "/config/remote/site-a/scan")] == ["main"], "its datastores")
+    expect([store["store"] for store in b.root("GET", "/config/remote/site-a/scan")] == ["main"], "its datastores")
     found = b.root("GET", "/config/remote/site-a/scan/main/namespaces")
-    need(sorted(item["ns"] for item in found) == ["", "prod", "prod/eu"], found)
+    expect(sorted(item["ns"] for item in found) == ["", "prod", "prod/eu"], found)
     groups = b.root("GET", "/config/remote/site-a/scan/main/groups?namespace=prod")
-    need([group["backup-id"] for group in groups] == ["200"], groups)
+    expect([group["backup-id"] for group in groups] == ["200"], groups)
 
 
 @case
@@ -108,17 +102,16 @@ def what_is_wrong_with_a_remote_is_said(pair):
             ("nobody", {"port": 1}, "cannot be reached")]:
         b.root("POST", "/config/remote", name=name, **{**common, **change})
         text = b.refusal("GET", f"/config/remote/{name}/scan")
-        need(expected in text and name in text, text)
+        expect(expected in text and name in text, text)
         if name == "nobody":
             status, _ = pair.pull(copy, remote=name)
-            need(expected in status, status)
+            expect(expected in status, status)
         b.root("DELETE", f"/config/remote/{name}")
 
 
 @case
 def something_that_is_no_backup_server_is_said_to_be_none(pair):
     import ssl
-    import subprocess
     import socket
     folder = os.path.join(pair.b.folder, "foreign")
     os.makedirs(folder)
@@ -164,7 +157,7 @@ def something_that_is_no_backup_server_is_said_to_be_none(pair):
         "password": "x", "fingerprint": certificate.fingerprint(hashes.SHA256()).hex(":")})
     text = pair.b.refusal("GET", "/config/remote/foreign/scan")
     listener.close()
-    need("does not answer like a backup server" in text, text)
+    expect("does not answer like a backup server" in text, text)
 
 
 # MARK: pull
@@ -174,31 +167,31 @@ def a_pull_copies_everything_and_a_second_one_nothing(pair):
     name, folder = pair.store(pair.b, "pulled")
     first = must(pair.pull(name))
     print(f"    first pull: {first}")
-    need(first["copied"] == len(world.snapshots(pair.main)), first)
-    need(first["chunks"] > 0, first)
+    expect(first["copied"] == len(world.snapshots(pair.main)), first)
+    expect(first["chunks"] > 0, first)
     wrong = differences(pair.main, folder)
-    need(not wrong, "\n".join(wrong[:10]))
+    expect(not wrong, "\n".join(wrong[:10]))
     second = must(pair.pull(name))
     print(f"    second pull: {second}")
-    need(second["nothing"] and second["chunks"] == 0 and second["copied"] == 0 and second["repaired"] == 0, second)
+    expect(second["nothing"] and second["chunks"] == 0 and second["copied"] == 0 and second["repaired"] == 0, second)
     status, log = pair.b.run(f"/admin/datastore/{name}/verify", **{"ignore-verified": False})
-    need(status == "OK", "\n".join(log[-10:]))
+    expect(status == "OK", "\n".join(log[-10:]))
 
 
 @case
 def a_pull_maps_namespaces_and_takes_what_the_filters_take(pair):
     name, folder = pair.store(pair.b)
     must(pair.pull(name, **{"remote-ns": "prod", "ns": "from/a", "max-depth": 1}))
-    need(set(key[0] for key in world.snapshots(folder)) == {"from/a", "from/a/eu"}, world.snapshots(folder))
+    expect(set(key[0] for key in world.snapshots(folder)) == {"from/a", "from/a/eu"}, world.snapshots(folder))
     name, folder = pair.store(pair.b)
     must(pair.pull(name, **{"max-depth": 0, "group-filter": ["type:host", "exclude:regex:^host/enc"]}))
     groups = {key[1].rsplit("/", 1)[0] for key in world.snapshots(folder)}
-    need("host/plain" in groups and not any(group.startswith("host/enc") for group in groups), groups)
+    expect("host/plain" in groups and not any(group.startswith("host/enc") for group in groups), groups)
     name, folder = pair.store(pair.b)
     must(pair.pull(name, **{"max-depth": 0, "encrypted-only": True, "transfer-last": 1}))
     found = sorted(key[1] for key in world.snapshots(folder))
-    need("host/enc/2024-06-02T00:00:00Z" in found and "host/enc/2024-06-01T00:00:00Z" not in found, found)
-    need(not any(text.startswith("host/plain") for text in found), found)
+    expect("host/enc/2024-06-02T00:00:00Z" in found and "host/enc/2024-06-01T00:00:00Z" not in found, found)
+    expect(not any(text.startswith("host/plain") for text in found), found)
 
 
 @case
@@ -219,11 +212,11 @@ def a_pull_removes_what_vanished_but_nothing_protected_or_foreign(pair):
     status, log = pair.b.run("/pull", **{
         "store": name, "remote": "site-a", "remote-store": source, "remove-vanished": True, "max-depth": 0})
     after = {key[1] for key in world.snapshots(folder)}
-    need("host/enc/2024-06-01T00:00:00Z" in after, "the protected snapshot is gone")
-    need("host/enc/2024-06-02T00:00:00Z" not in after, "the vanished snapshot is there")
-    need("host/mine/2024-06-02T00:00:00Z" in after, "a group of somebody else is gone")
-    need({key[1] for key in before if "plain" in key[1]} <= after, "a snapshot that did not vanish is gone")
-    need(status.startswith("WARNINGS"), status)
+    expect("host/enc/2024-06-01T00:00:00Z" in after, "the protected snapshot is gone")
+    expect("host/enc/2024-06-02T00:00:00Z" not in after, "the vanished snapshot is there")
+    expect("host/mine/2024-06-02T00:00:00Z" in after, "a group of somebody else is gone")
+    expect({key[1] for key in before if "plain" in key[1]} <= after, "a snapshot that did not vanish is gone")
+    expect(status.startswith("WARNINGS"), status)
 
 
 @case
@@ -231,13 +224,13 @@ def a_local_datastore_is_copied(pair):
     must(pair.pull(*pair.store(pair.b, "local-from")[:1]))
     name, folder = pair.store(pair.b)
     result = must(pair.b.run("/pull", **{"store": name, "remote-store": "local-from"}))
-    need(result["copied"] > 0, result)
+    expect(result["copied"] > 0, result)
     wrong = differences(os.path.join(pair.b.folder, "stores", "local-from"), folder)
-    need(not wrong, "\n".join(wrong[:10]))
+    expect(not wrong, "\n".join(wrong[:10]))
     # Within one datastore no chunk is copied.
     inside = must(pair.b.run("/pull", **{
         "store": name, "ns": "copy", "remote-store": name, "remote-ns": "prod", "max-depth": 0}))
-    need(inside["chunks"] == 0 and inside["copied"] > 0, inside)
+    expect(inside["chunks"] == 0 and inside["copied"] > 0, inside)
 
 
 @case
@@ -251,11 +244,11 @@ def damage_here_is_repaired_on_request(pair):
         file.seek(20)
         file.write(b"damage")
     status, _ = pair.b.run(f"/admin/datastore/{name}/verify", **{"ignore-verified": False})
-    need(status != "OK", "the damage was not found")
+    expect(status != "OK", "the damage was not found")
     again = must(pair.pull(name, **{**filters, "resync-corrupt": True}))
-    need(again["repaired"] >= 1 and again["chunks"] == 1, again)
+    expect(again["repaired"] >= 1 and again["chunks"] == 1, again)
     status, log = pair.b.run(f"/admin/datastore/{name}/verify", **{"ignore-verified": False})
-    need(status == "OK", "\n".join(log[-10:]))
+    expect(status == "OK", "\n".join(log[-10:]))
 
 
 # MARK: the network
@@ -267,8 +260,8 @@ def a_broken_connection_is_taken_up_where_it_ended(pair):
     cutter = Cutter(pair.a.address, 6_000_000)
     pair.b.remote("shaky", pair.a, *pair.reader, port=cutter.port)
     status, log = pair.pull(name, remote="shaky")
-    need(status not in ("OK",) and not status.startswith("WARN"), status)
-    need(not [path for path in os.listdir(os.path.join(folder, ".cairn", "sessions"))], "something is left in staging")
+    expect(status not in ("OK",) and not status.startswith("WARN"), status)
+    expect(not [path for path in os.listdir(os.path.join(folder, ".cairn", "sessions"))], "something is left in staging")
     published = len(world.snapshots(folder))
     first = figures(log)
     # A collection between the runs must not take what has arrived.
@@ -277,9 +270,9 @@ def a_broken_connection_is_taken_up_where_it_ended(pair):
     second = must(pair.pull(name, remote="shaky"))
     cutter.close()
     print(f"    cut after {published} snapshots: {first['chunks']} + {second['chunks']} chunks, whole: {whole['chunks']}")
-    need(first["chunks"] + second["chunks"] == whole["chunks"], (first, second, whole))
+    expect(first["chunks"] + second["chunks"] == whole["chunks"], (first, second, whole))
     wrong = differences(pair.main, folder)
-    need(not wrong, "\n".join(wrong[:10]))
+    expect(not wrong, "\n".join(wrong[:10]))
 
 
 @case
@@ -288,10 +281,10 @@ def a_short_break_ends_no_task(pair):
     cutter = Cutter(pair.a.address, 6_000_000, heals=True)
     pair.b.remote("blinking", pair.a, *pair.reader, port=cutter.port)
     must(pair.pull(name, remote="blinking"))
-    need(cutter.cuts == 1, "the connection was not cut")
+    expect(cutter.cuts == 1, "the connection was not cut")
     cutter.close()
     wrong = differences(pair.main, folder)
-    need(not wrong, "\n".join(wrong[:10]))
+    expect(not wrong, "\n".join(wrong[:10]))
 
 
 @case
@@ -299,15 +292,15 @@ def an_aborted_pull_ends_at_once_and_leaves_nothing_half(pair):
     name, folder = pair.store(pair.b)
     upid = pair.b.start_task("/pull", **{
         "store": name, "remote": "site-a", "remote-store": "main", "rate-in": "300KB", "burst-in": "300KB"})
-    need(wait_for(lambda: any("sync archive" in line for line in pair.b.task_log(upid)), 60), "nothing began")
+    expect(wait_for(lambda: any("sync archive" in line for line in pair.b.task_log(upid)), 60), "nothing began")
     import urllib.parse
     pair.b.root("DELETE", f"/nodes/localhost/tasks/{urllib.parse.quote(upid, safe='')}")
     status, _ = pair.b.finish(upid)
-    need("abort" in status, status)
-    need(not os.listdir(os.path.join(folder, ".cairn", "sessions")), "something is left in staging")
+    expect("abort" in status, status)
+    expect(not os.listdir(os.path.join(folder, ".cairn", "sessions")), "something is left in staging")
     must(pair.pull(name))
     wrong = differences(pair.main, folder)
-    need(not wrong, "\n".join(wrong[:10]))
+    expect(not wrong, "\n".join(wrong[:10]))
 
 
 # MARK: a remote that lies
@@ -340,19 +333,19 @@ def a_remote_that_lies_is_found_out_and_others_go_on(pair):
     os.remove(place("signed", "vm.conf.blob"))
     name, folder = pair.store(pair.b)
     status, log = pair.b.run("/pull", **{"store": name, "remote": "site-a", "remote-store": source})
-    need("sync failed with some errors" in status, status)
+    expect("sync failed with some errors" in status, status)
     text = "\n".join(log)
     for expected in (victim, "disk.img.fidx of host/plain", "sizes.pxar.didx", "host/chunk64k", "vm.conf.blob of host/signed"):
-        need(expected in text, f"{expected} is not in the log:\n{text}")
+        expect(expected in text, f"{expected} is not in the log:\n{text}")
     groups = {key[1].split("/")[1] for key in world.snapshots(folder)}
-    need(groups == {"exclude", "emptyblob"}, groups)
+    expect(groups == {"exclude", "emptyblob"}, groups)
     # Put right, the rest follows.
     with open(world.chunk_path(lying, victim), "wb") as file:
         file.write(content)
     status, log = pair.b.run("/pull", **{"store": name, "remote": "site-a", "remote-store": source,
                                          "group-filter": ["group:host/plain"]})
-    need(status == "OK", "\n".join(log[-10:]))
-    need(any(key[1].startswith("host/plain/") for key in world.snapshots(folder)), "host/plain did not follow")
+    expect(status == "OK", "\n".join(log[-10:]))
+    expect(any(key[1].startswith("host/plain/") for key in world.snapshots(folder)), "host/plain did not follow")
 
 
 @case
@@ -369,12 +362,12 @@ def a_full_disk_ends_the_pull_and_room_lets_it_go_on(pair):
         open(os.path.join(folder, ".lock"), "w").close()
         pair.b.owner("datastore", "create", "small", folder, "--reuse")
         status, log = pair.pull("small")
-        need("No space left" in status or "bytes left" in status, status)
-        need(not os.listdir(os.path.join(folder, ".cairn", "sessions")), "something is left in staging")
+        expect("No space left" in status or "bytes left" in status, status)
+        expect(not os.listdir(os.path.join(folder, ".cairn", "sessions")), "something is left in staging")
         subprocess.run(["mount", "-o", "remount,size=200m", folder], check=True)
         must(pair.pull("small"))
         wrong = differences(pair.main, folder)
-        need(not wrong, "\n".join(wrong[:10]))
+        expect(not wrong, "\n".join(wrong[:10]))
     finally:
         pair.b.stop()
         subprocess.run(["umount", folder])
@@ -390,14 +383,14 @@ def a_push_copies_everything_and_a_second_one_nothing(pair):
     body = {"store": "main", "remote": "site-b", "remote-store": name}
     first = must(pair.a.run("/push", **body))
     print(f"    first push: {first}")
-    need(first["copied"] == len(world.snapshots(pair.main)), first)
+    expect(first["copied"] == len(world.snapshots(pair.main)), first)
     wrong = differences(pair.main, folder, whole=False)
-    need(not wrong, "\n".join(wrong[:10]))
+    expect(not wrong, "\n".join(wrong[:10]))
     second = must(pair.a.run("/push", **body))
     print(f"    second push: {second}")
-    need(second["nothing"] and second["chunks"] == 0 and second["copied"] == 0, second)
+    expect(second["nothing"] and second["chunks"] == 0 and second["copied"] == 0, second)
     status, log = pair.b.run(f"/admin/datastore/{name}/verify", **{"ignore-verified": False})
-    need(status == "OK", "\n".join(log[-10:]))
+    expect(status == "OK", "\n".join(log[-10:]))
 
 
 @case
@@ -405,9 +398,9 @@ def a_push_uploads_only_what_the_remote_does_not_know(pair):
     name, folder = pair.store(pair.b)
     body = {"store": "main", "remote": "site-b", "remote-store": name, "max-depth": 0}
     one = must(pair.a.run("/push", **{**body, "group-filter": ["group:host/enc"]}))
-    need(one["copied"] == 2 and one["present"] > 0, one)
+    expect(one["copied"] == 2 and one["present"] > 0, one)
     filtered = must(pair.a.run("/push", **{**body, "encrypted-only": True, "transfer-last": 1}))
-    need(not any(key[1].startswith("host/plain") for key in world.snapshots(folder)), filtered)
+    expect(not any(key[1].startswith("host/plain") for key in world.snapshots(folder)), filtered)
 
 
 @case
@@ -420,9 +413,9 @@ def a_push_removes_what_vanished(pair):
     result = must(pair.a.run("/push", **{
         "store": source, "remote": "site-b", "remote-store": name, "remove-vanished": True}))
     left = set(world.snapshots(folder))
-    need({key[1].split("/")[1] for key in left} == {"emptyblob"}, (left, result))
+    expect({key[1].split("/")[1] for key in left} == {"emptyblob"}, (left, result))
     found = pair.a.root("GET", f"/config/remote/site-b/scan/{name}/namespaces")
-    need([item["ns"] for item in found] == [""], found)
+    expect([item["ns"] for item in found] == [""], found)
 
 
 @case
@@ -432,12 +425,12 @@ def a_push_over_a_broken_connection_can_be_repeated(pair):
     pair.a.remote("shaky-b", pair.b, *pair.writer, port=cutter.port)
     body = {"store": "main", "remote": "shaky-b", "remote-store": name}
     status, _ = pair.a.run("/push", **body)
-    need(status != "OK", status)
+    expect(status != "OK", status)
     cutter.heal()
     must(pair.a.run("/push", **body))
     cutter.close()
     wrong = differences(pair.main, folder, whole=False)
-    need(not wrong, "\n".join(wrong[:10]))
+    expect(not wrong, "\n".join(wrong[:10]))
 
 
 # MARK: rights
@@ -459,40 +452,26 @@ def pull_and_push_need_their_rights(pair):
         return ""
 
     body = {"store": name, "remote": "site-a", "remote-store": "main"}
-    need("Remote.Read" in refused("/pull", body), refused("/pull", body))
-    need("Remote.DatastoreBackup" in refused("/push", body), refused("/push", body))
-    need("Datastore.Backup" in refused("/pull", {**body, "store": other}), "another store")
+    expect("Remote.Read" in refused("/pull", body), refused("/pull", body))
+    expect("Remote.DatastoreBackup" in refused("/push", body), refused("/push", body))
+    expect("Datastore.Backup" in refused("/pull", {**body, "store": other}), "another store")
     for who in ("small@pbs", token):
         b.owner("acl", "update", "/remote/site-a/main", "RemoteSyncOperator", "--auth-id", who)
     upid = b.api("POST", "/pull", authorization=authorization, json_body={
         **body, "max-depth": 0, "group-filter": ["group:host/emptyblob"]})
     status, log = b.finish(upid)
     # The group there belongs to somebody else.
-    need("belongs to root@pam" in "\n".join(log), "\n".join(log[-5:]))
+    expect("belongs to root@pam" in "\n".join(log), "\n".join(log[-5:]))
 
 
 def main():
-    chosen = sys.argv[1:]
-    passed = failed = 0
+    checks = Checks("synchronisation")
     with Site(["--datastore-root", "/tmp"]) as a, Site(["--datastore-root", "/tmp"]) as b:
-        pair = Pair(a, b)
-        for function in CASES:
-            name = function.__name__.replace("_", " ")
-            if chosen and not any(word in name for word in chosen):
-                continue
-            start = time.monotonic()
-            try:
-                function(pair)
-                passed += 1
-                print(f"ok   {name} ({time.monotonic() - start:.1f} s)", flush=True)
-            except Exception:
-                failed += 1
-                print(f"FAIL {name}\n{traceback.format_exc()}", flush=True)
-        if failed:
+        checks.run_all(CASES, Pair(a, b))
+        if checks.failed:
             for site in (a, b):
                 print("\n".join(site.log[-400:] if os.environ.get("CAIRN_LOGS") else site.log[-20:]))
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return checks.finish()
 
 
 if __name__ == "__main__":
