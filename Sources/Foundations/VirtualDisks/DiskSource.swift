@@ -29,6 +29,13 @@ package protocol DiskSource: Sendable {
     var isDifferencing: Bool { get }
     /// The next block, each index at most once; nil after the last, when the source has proved to be whole.
     func nextBlock() async throws -> DiskBlock?
+    /// Whether this block is among those that come (or have come), where the source knows that before its end; nil
+    /// where it does not know. Who puts two blocks into one chunk need not wait for a block that does not come.
+    func willCome(_ index: Int) -> Bool?
+}
+
+extension DiskSource {
+    package func willCome(_ index: Int) -> Bool? { nil }
 }
 
 /// A disk that can be read at any place, any number of times, by several readers: what a backup holds.
