@@ -47,18 +47,15 @@ struct ACLList: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let list = try await owner.withServer {
-            try await $0.call("GET", "/access/acl", settings.values, trying: "The rights cannot be listed")
-        }
-        output.write(
-            list.arrayValue ?? [],
+        try await owner.list(
+            "/access/acl", settings.values, as: output,
             columns: [
                 Column("path", member: "path"), Column("id", member: "ugid"), Column("role", member: "roleid"),
                 Column("propagate") { item in
                     let value = item["propagate"]
                     return value?.boolValue == true || value?.intValue == 1 ? "yes" : "no"
                 },
-            ])
+            ], trying: "The rights cannot be listed")
     }
 }
 

@@ -31,10 +31,8 @@ struct ObjectList<Object: ConfiguredObject>: AsyncParsableCommand {
 
     func run() async throws {
         let (path, parameters) = Object.listing
-        let list = try await owner.withServer {
-            try await $0.call("GET", path, parameters, trying: "The \(Object.noun)s cannot be listed")
-        }
-        output.write(list.arrayValue ?? [], columns: Object.columns)
+        try await owner.list(
+            path, parameters, as: output, columns: Object.columns, trying: "The \(Object.noun)s cannot be listed")
     }
 }
 

@@ -22,10 +22,9 @@ struct PullCommand: AsyncParsableCommand {
     func run() async throws {
         var parameters = settings.values.merging(["remote-store": .string(remoteStore), "store": .string(store)])
         if remote != "-" { parameters["remote"] = .string(remote) }
-        try await owner.withServer { [parameters] server in
-            let task = try await server.call("POST", "/pull", parameters, trying: "The pull cannot start")
-            try await TaskLog.show(task, on: server, as: output, trying: "The pull into \(store) failed")
-        }
+        try await owner.runTask(
+            "/pull", parameters, as: output, starting: "The pull cannot start", failing: "The pull into \(store) failed"
+        )
     }
 }
 
@@ -49,9 +48,7 @@ struct PushCommand: AsyncParsableCommand {
         let parameters = settings.values.merging([
             "remote": .string(remote), "remote-store": .string(remoteStore), "store": .string(store),
         ])
-        try await owner.withServer { server in
-            let task = try await server.call("POST", "/push", parameters, trying: "The push cannot start")
-            try await TaskLog.show(task, on: server, as: output, trying: "The push of \(store) failed")
-        }
+        try await owner.runTask(
+            "/push", parameters, as: output, starting: "The push cannot start", failing: "The push of \(store) failed")
     }
 }

@@ -47,10 +47,8 @@ struct DatastoreCreate: AsyncParsableCommand {
         var parameters = settings.values.merging(["name": .string(name), "path": .string(try absolute(path))])
         if reuse { parameters["reuse-datastore"] = true }
         let failure = "The datastore \(name) cannot be made"
-        try await owner.withServer { [parameters] server in
-            let task = try await server.call("POST", "/config/datastore", parameters, trying: failure)
-            try await TaskLog.show(task, on: server, as: output, trying: failure)
-        }
+        try await owner.runTask(
+            "/config/datastore", parameters, as: output, starting: failure, failing: failure)
     }
 
     /// The server runs elsewhere: it needs the whole path.
@@ -78,9 +76,8 @@ struct DatastoreRemove: AsyncParsableCommand {
 
     func run() async throws {
         let failure = "The datastore \(name) cannot be removed"
-        try await owner.withServer { server in
-            let task = try await server.call("DELETE", Datastores.path(of: name), settings.values, trying: failure)
-            try await TaskLog.show(task, on: server, as: output, trying: failure)
-        }
+        try await owner.runTask(
+            Datastores.path(of: name), settings.values, method: "DELETE", as: output, starting: failure,
+            failing: failure)
     }
 }

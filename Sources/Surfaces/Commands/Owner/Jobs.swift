@@ -93,10 +93,8 @@ struct JobRun<Kind: JobKind>: AsyncParsableCommand {
 
     func run() async throws {
         let failure = "The \(Kind.noun) \(id) failed"
-        try await owner.withServer { server in
-            let task = try await server.call(
-                "POST", "/admin/\(Kind.kind)/\(FormText.encode(id))/run", trying: "The \(Kind.noun) \(id) cannot run")
-            try await TaskLog.show(task, on: server, as: output, trying: failure)
-        }
+        try await owner.runTask(
+            "/admin/\(Kind.kind)/\(FormText.encode(id))/run", as: output, starting: "The \(Kind.noun) \(id) cannot run",
+            failing: failure)
     }
 }

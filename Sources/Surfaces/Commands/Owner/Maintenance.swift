@@ -27,12 +27,10 @@ struct GarbageCollectionStart: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await owner.withServer { server in
-            let task = try await server.call(
-                "POST", storePath(store, "gc"), settings.values,
-                trying: "The garbage collection of \(store) cannot start")
-            try await TaskLog.show(task, on: server, as: output, trying: "The garbage collection of \(store) failed")
-        }
+        try await owner.runTask(
+            storePath(store, "gc"), settings.values, as: output,
+            starting: "The garbage collection of \(store) cannot start",
+            failing: "The garbage collection of \(store) failed")
     }
 }
 
@@ -61,14 +59,11 @@ struct GarbageCollectionList: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let list = try await owner.withServer {
-            try await $0.call("GET", "/admin/gc", trying: "The garbage collections cannot be listed")
-        }
-        output.write(
-            list.arrayValue ?? [],
+        try await owner.list(
+            "/admin/gc", as: output,
             columns: [Column("store", member: "store")] + JobColumns.schedule + [
                 .size("removed", member: "removed-bytes"), .size("pending", member: "pending-bytes"),
-            ])
+            ], trying: "The garbage collections cannot be listed")
     }
 }
 
@@ -107,11 +102,8 @@ struct VerifyCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await owner.withServer { server in
-            let task = try await server.call(
-                "POST", storePath(store, "verify"), settings.values,
-                trying: "The verification of \(store) cannot start")
-            try await TaskLog.show(task, on: server, as: output, trying: "The verification of \(store) failed")
-        }
+        try await owner.runTask(
+            storePath(store, "verify"), settings.values, as: output,
+            starting: "The verification of \(store) cannot start", failing: "The verification of \(store) failed")
     }
 }

@@ -73,9 +73,6 @@ struct RemoteScan: AsyncParsableCommand {
             path += "/\(FormText.encode(store))/\(groups ? "groups" : "namespaces")"
             if groups, let text = namespace.text { parameters["namespace"] = .string(text) }
         }
-        let list = try await owner.withServer { [path, parameters] in
-            try await $0.call("GET", path, parameters, trying: "The remote \(name) cannot be looked at")
-        }
         let columns =
             switch (store, groups) {
             case (nil, _):
@@ -87,6 +84,7 @@ struct RemoteScan: AsyncParsableCommand {
             case (_, false):
                 [Column("ns") { $0["ns"]?.stringValue.flatMap { $0.isEmpty ? nil : $0 } ?? "(root)" }]
             }
-        output.write(list.arrayValue ?? [], columns: columns)
+        try await owner.list(
+            path, parameters, as: output, columns: columns, trying: "The remote \(name) cannot be looked at")
     }
 }

@@ -35,4 +35,23 @@ struct OwnerOptions: ParsableArguments {
                 "Give --state (or set CAIRN_STATE) with the state folder of a server on this machine, or --repository."
             ])
     }
+
+    /// Asks for a list and shows it, one row for each of its objects.
+    func list(
+        _ path: String, _ parameters: JSONObject = [:], as output: OutputOptions, columns: [Column], trying what: String
+    ) async throws {
+        let list = try await withServer { try await $0.call("GET", path, parameters, trying: what) }
+        output.write(list.arrayValue ?? [], columns: columns)
+    }
+
+    /// Makes a call that starts a task, and shows the task's log until it ends.
+    func runTask(
+        _ path: String, _ parameters: JSONObject = [:], method: String = "POST", as output: OutputOptions,
+        starting: String, failing: String
+    ) async throws {
+        try await withServer { server in
+            let task = try await server.call(method, path, parameters, trying: starting)
+            try await TaskLog.show(task, on: server, as: output, trying: failing)
+        }
+    }
 }

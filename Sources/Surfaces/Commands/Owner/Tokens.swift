@@ -39,15 +39,12 @@ struct TokenList: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let list = try await owner.withServer {
-            try await $0.call("GET", path(user), trying: "The tokens of \(user) cannot be listed")
-        }
-        output.write(
-            list.arrayValue ?? [],
+        try await owner.list(
+            path(user), as: output,
             columns: [
                 Column("tokenid", member: "tokenid"), Users.isEnabled, .time("expires", member: "expire"),
                 Column("comment", member: "comment"),
-            ])
+            ], trying: "The tokens of \(user) cannot be listed")
     }
 }
 

@@ -19,11 +19,8 @@ struct AlertList: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let list = try await owner.withServer {
-            try await $0.call("GET", "/admin/alerts", settings.values, trying: "The alerts cannot be listed")
-        }
-        output.write(
-            list.arrayValue ?? [],
+        try await owner.list(
+            "/admin/alerts", settings.values, as: output,
             columns: [
                 .time("since", member: "since"), Column("store", member: "store"), Column("ns", member: "ns"),
                 Column("object") { alert in
@@ -32,7 +29,7 @@ struct AlertList: AsyncParsableCommand {
                     return [kind, id].compactMap { $0?.stringValue }.joined(separator: "/")
                 },
                 Column("what", member: "text"),
-            ])
+            ], trying: "The alerts cannot be listed")
     }
 }
 
@@ -54,15 +51,12 @@ struct AuditList: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let list = try await owner.withServer {
-            try await $0.call("GET", "/nodes/localhost/audit", settings.values, trying: "The changes cannot be listed")
-        }
-        output.write(
-            list.arrayValue ?? [],
+        try await owner.list(
+            "/nodes/localhost/audit", settings.values, as: output,
             columns: [
                 .time("time", member: "time"), Column("user", member: "user"), Column("address", member: "address"),
                 Column("action", member: "action"), Column("object", member: "object"),
                 Column("parameters", member: "parameters"),
-            ])
+            ], trying: "The changes cannot be listed")
     }
 }
