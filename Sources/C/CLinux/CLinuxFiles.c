@@ -59,6 +59,9 @@ int cl_open_reading(int folder, const char *name) {
 int cl_open_reference(int folder, const char *name) {
     return (int)result(openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
+int cl_open_updating(int folder, const char *name) {
+    return (int)result(openat(folder, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+}
 int cl_create_file(int folder, const char *name) {
     return (int)result(openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
 }
@@ -133,6 +136,21 @@ int cl_make_hard_link(int target_folder, const char *target, int folder, const c
 }
 int cl_remove(int folder, const char *name, int is_folder) {
     return (int)result(unlinkat(folder, name, is_folder ? AT_REMOVEDIR : 0));
+}
+int cl_rename_at(int folder, const char *name, int target_folder, const char *target, int exclusively) {
+    if (!exclusively) return (int)result(renameat(folder, name, target_folder, target));
+    if (renameat2(folder, name, target_folder, target, RENAME_NOREPLACE) == 0) return 0;
+    // NFS has no such flag. A second name is exclusive as well.
+    if (errno != EINVAL && errno != ENOSYS) return -errno;
+    if (linkat(folder, name, target_folder, target, 0) == 0) return (int)result(unlinkat(folder, name, 0));
+    if (errno == EEXIST) return -EEXIST;
+    struct stat status;
+    if (fstatat(target_folder, target, &status, AT_SYMLINK_NOFOLLOW) == 0) return -EEXIST;
+    return (int)result(renameat(folder, name, target_folder, target));
+}
+int cl_touch_modified(int folder, const char *name) {
+    struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
+    return (int)result(utimensat(folder, name, times, AT_SYMLINK_NOFOLLOW));
 }
 
 int cl_set_owner(int fd, int reference, uint32_t uid, uint32_t gid) {

@@ -25,6 +25,8 @@ int cl_open_folder(int folder, const char *name);
 int cl_open_reading(int folder, const char *name);
 /// Opens anything as a mere reference (O_PATH).
 int cl_open_reference(int folder, const char *name);
+/// Opens a file for reading and writing, without waiting for anything.
+int cl_open_updating(int folder, const char *name);
 /// Makes a new file of mode 0600 and opens it for reading and writing.
 int cl_create_file(int folder, const char *name);
 
@@ -55,6 +57,11 @@ int cl_make_node(int folder, const char *name, uint32_t kind, uint32_t major, ui
 int cl_make_symlink(int folder, const char *name, const char *target);
 int cl_make_hard_link(int target_folder, const char *target, int folder, const char *name);
 int cl_remove(int folder, const char *name, int is_folder);
+/// Renames; `exclusively` fails with EEXIST where `target` exists, in one step (also where the file system knows no
+/// RENAME_NOREPLACE, as long as it is a file and the file system has hard links).
+int cl_rename_at(int folder, const char *name, int target_folder, const char *target, int exclusively);
+/// Sets the modification time of `name` in `folder` to now.
+int cl_touch_modified(int folder, const char *name);
 
 /// Owner, mode and modification time of what `fd` is; `reference` as above.
 int cl_set_owner(int fd, int reference, uint32_t uid, uint32_t gid);

@@ -43,4 +43,11 @@ package struct FileSystemSpace: Hashable, Sendable {
     package var used: Int64
     /// Free for users who are not root.
     package var available: Int64
+
+    init(_ status: statvfs) {
+        let unit = Int64(status.f_frsize)
+        total = Int64(status.f_blocks) * unit
+        used = Int64(status.f_blocks - status.f_bfree) * unit
+        available = Int64(status.f_bavail) * unit
+    }
 }

@@ -154,11 +154,7 @@ package enum FileSystem {
     package static func space(of path: String) throws(SystemError) -> FileSystemSpace {
         var result = statvfs()
         guard statvfs(path, &result) == 0 else { throw .last("statvfs", path) }
-        let unit = Int64(result.f_frsize)
-        return FileSystemSpace(
-            total: Int64(result.f_blocks) * unit,
-            used: Int64(result.f_blocks - result.f_bfree) * unit,
-            available: Int64(result.f_bavail) * unit)
+        return FileSystemSpace(result)
     }
 
     /// Makes a new folder below `parent` that only this user can enter; the caller removes it.

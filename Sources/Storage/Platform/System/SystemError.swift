@@ -22,6 +22,17 @@ package struct SystemError: Error, Hashable, Sendable {
         SystemError(call, object, code: errno)
     }
 
+    /// As the kernel would say it, for checks that come before its own.
+    package static func existing(_ call: String, _ object: String) -> SystemError {
+        SystemError(call, object, code: EEXIST)
+    }
+    package static func folder(_ call: String, _ object: String) -> SystemError {
+        SystemError(call, object, code: EISDIR)
+    }
+    package static func link(_ call: String, _ object: String) -> SystemError {
+        SystemError(call, object, code: ELOOP)
+    }
+
     package var isMissing: Bool { code == ENOENT || code == ENOTDIR }
     package var isExisting: Bool { code == EEXIST || code == ENOTEMPTY }
     /// Somebody else holds the lock.
@@ -39,6 +50,18 @@ package struct SystemError: Error, Hashable, Sendable {
     package var isTooMany: Bool { code == EOVERFLOW }
     /// The file system, or the kernel, does not have this.
     package var isUnsupported: Bool { code == EOPNOTSUPP || code == ENOSYS || code == ENOTTY }
+
+    /// A folder stands where a file was wanted.
+    package var isFolder: Bool { code == EISDIR }
+    /// A link stands in the way of a call that follows none.
+    package var isLink: Bool { code == ELOOP }
+    package var isNameTooLong: Bool { code == ENAMETOOLONG }
+    /// A file is longer than a limit of ours.
+    package var isTooLong: Bool { code == EFBIG }
+    /// The file server, or the medium, is gone or broken.
+    package var isUnreachable: Bool {
+        [EIO, ESTALE, ENOTCONN, EHOSTDOWN, EHOSTUNREACH, ETIMEDOUT, ECONNRESET, ENODEV, ESHUTDOWN].contains(code)
+    }
 
     /// What a caller can do about it.
     package var kind: BackupFailure.Kind {
