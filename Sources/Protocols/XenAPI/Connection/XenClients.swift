@@ -1,0 +1,101 @@
+import AsyncHTTPClient
+import BackupFormats
+import NIOCore
+import NIOPosix
+import NIOSSL
+
+/// The HTTP clients of one connection to a pool.
+///
+/// Calls that change nothing share connections that stay open: one that the host has closed meanwhile is noticed by the
+/// next call, which is then repeated. All others get a connection of their own, so that this cannot happen to them.
+struct XenClients: Sendable {
+    let shared: HTTPClient
+    let single: HTTPClient
+    /// Like `single`, but over the pool's network for backups, if it has one.
+    private(set) var transfers: HTTPClient
+    private let target: XenTarget
+    private let limits: XenLimits
+
+    init(_ target: XenTarget, _ limits: XenLimits) {
+        self.target = target
+        self.limits = limits
+        shared = HTTPClient(
+            eventLoopGroupProvider: .singleton,
+            configuration: Self.configuration(target, limits, usesPerConnection: nil))
+        single = HTTPClient(
+            eventLoopGroupProvider: .singleton, configuration: Self.configuration(target, limits, usesPerConnection: 1))
+        transfers = single
+    }
+
+    /// Sends transfers to other addresses than those in their URLs; certificates are still checked for the latter.
+    mutating func redirectTransfers(_ addresses: [String: String]) {
+        var configuration = Self.configuration(target, limits, usesPerConnection: 1)
+        configuration.dnsOverride = addresses
+        transfers = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    private static func configuration(
+        _ target: XenTarget, _ limits: XenLimits, usesPerConnection: Int?
+    ) -> HTTPClient.Configuration {
+        var tls = TLSConfiguration.makeClientConfiguration()
+        if target.allowsUnauthorized { tls.certificateVerification = .none }
+        var configuration = HTTPClient.Configuration(
+            tlsConfiguration: tls, redirectConfiguration: .disallow,
+            timeout: .init(connect: TimeAmount(limits.connect), read: nil))
+        configuration.httpVersion = .http1Only
+        configuration.connectionPool.idleTimeout = .seconds(15)
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
+        configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.maximumUsesPerConnection = usesPerConnection
+        if let proxy = target.proxy {
+            configuration.proxy = .server(
+                host: proxy.host, port: proxy.port ?? 80,
+                authorization: proxy.userName.map { .basic(username: $0, password: proxy.password ?? "") })
+        }
+        return configuration
+    }
+
+    func shutDown() async {
+        for client in [shared, single] + (transfers === single ? [] : [transfers]) { try? await client.shutdown() }
+    }
+}
+
+/// Why a request has no answer, as far as it decides what to do next.
+enum XenTransportFault {
+    /// Whether the request cannot have reached the host.
+    static func isUnsent(_ error: any Error) -> Bool {
+        if error is NIOConnectionError { return true }
+        guard let error = error as? HTTPClientError else { return isTLS(error) }
+        return [.connectTimeout, .tlsHandshakeTimeout, .httpProxyHandshakeTimeout, .getConnectionFromPoolTimeout]
+            .contains(error)
+    }
+
+    static func isTLS(_ error: any Error) -> Bool {
+        switch error as? NIOSSLError {
+        case .handshakeFailed, .unableToValidateCertificate, .noCertificateToValidate: true
+        default: error is NIOSSLExtraError
+        }
+    }
+
+    static func failure(_ error: any Error, _ address: XenAddress) -> BackupFailure {
+        if isTLS(error) {
+            return BackupFailure(
+                .unavailable, "The host \(address.display) has no certificate that is accepted here",
+                hints: [
+                    "Allow unauthorized certificates for this pool, or give its hosts certificates of a known authority."
+                ],
+                cause: error)
+        }
+        if (error as? HTTPClientError) == .deadlineExceeded {
+            return BackupFailure(.unavailable, "The host \(address.display) did not answer in time")
+        }
+        return BackupFailure(.unavailable, "The host \(address.display) cannot be reached", cause: error)
+    }
+}
+
+extension TimeAmount {
+    init(_ duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        self = .nanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+    }
+}
