@@ -28,6 +28,11 @@ package struct ProcessIdentity: Sendable {
     }
 }
 
+/// What happens to a task, as the list of all tasks sees it.
+package enum TaskChange: Sendable {
+    case started, ended, removed
+}
+
 /// All tasks: those that run, in memory; those that ended, in the database; and their logs.
 package final class TaskRegistry: Sendable {
     /// Ended tasks that are kept at most, with their logs.
@@ -58,6 +63,7 @@ package final class TaskRegistry: Sendable {
         var endedByClass: [TaskStatusClass: Int] = [:]
     }
     private let state = Mutex(State())
+    private let observer = Mutex<(@Sendable (TaskInfo, TaskChange) -> Void)?>(nil)
     /// Open logs; only the writer's thread touches them, the lock is for the compiler.
     private let files = Mutex<[UPID: OpenLog]>([:])
 
@@ -101,9 +107,17 @@ package final class TaskRegistry: Sendable {
             state.running[upid] = task
             return task
         }
+        tell(task.info, .started)
         schedule(task)
         return task
     }
+
+    /// Has `body` called at each change; it must not block. There is one observer.
+    package func observe(_ body: @escaping @Sendable (TaskInfo, TaskChange) -> Void) {
+        observer.withLock { $0 = body }
+    }
+
+    private func tell(_ task: TaskInfo, _ change: TaskChange) { observer.withLock { $0 }?(task, change) }
 
     /// Starts a task whose work is `body`: what it throws is the task's error, an abort cancels it.
     @discardableResult
@@ -199,6 +213,8 @@ package final class TaskRegistry: Sendable {
             if let status, !task.isWithdrawn { state.endedByClass[TaskStatus.classify(status), default: 0] += 1 }
             return state.endedCount.isMultiple(of: Self.removalInterval)
         }
+        let ended = TaskInfo(upid: task.upid, endTime: time.seconds, status: status)
+        tell(ended, task.isWithdrawn ? .removed : .ended)
         task.markStopped()
         guard mustRemove else { return }
         do { try rotate() } catch {
@@ -303,6 +319,10 @@ package final class TaskRegistry: Sendable {
             }
             try database.write { state in
                 for record in old { try state.removeTask(record.upid) }
+            }
+            for record in old {
+                guard let upid = try? UPID(parsing: record.upid) else { continue }
+                tell(TaskInfo(upid: upid, endTime: record.endTime, status: record.status), .removed)
             }
         }
     }

@@ -9,6 +9,8 @@ package final class TaskNode: Sendable {
     package let id: String
     package let name: String
     private let tree: any TaskTreeSink
+    /// Nil for the root.
+    private let parent: TaskNode?
     private let state = Mutex(State())
 
     private struct State {
@@ -20,10 +22,11 @@ package final class TaskNode: Sendable {
     }
 
     /// Made by the tree; the start event is the caller's.
-    package init(id: String, name: String, tree: any TaskTreeSink) {
+    package init(id: String, name: String, tree: any TaskTreeSink, parent: TaskNode? = nil) {
         self.id = id
         self.name = name
         self.tree = tree
+        self.parent = parent
     }
 
     /// Runs a part of this task as a child. It ends with success and `result`, or fails with what `body` throws.
@@ -74,7 +77,8 @@ package final class TaskNode: Sendable {
         if isNews { emit(.property(name: "progress", value: .integer(percent))) }
     }
 
-    package var isCancelled: Bool { state.withLock { $0.isCancelled } }
+    /// Whether this task, or one above it, was asked to end.
+    package var isCancelled: Bool { state.withLock { $0.isCancelled } || parent?.isCancelled ?? false }
 
     /// Asks this task to end; those below it hear of it through the cancellation of their Swift tasks.
     package func cancel() {
@@ -122,20 +126,4 @@ package protocol TaskTreeSink: Sendable {
     /// Makes a child, with its start event.
     func start(_ name: String, _ properties: JSONObject, below parent: TaskNode) -> TaskNode
     func emit(_ kind: TaskEvent.Kind, of task: TaskNode)
-}
-
-/// An error as logs of tasks tell it. (Spec: xo-proxy §1.9 rule 5.)
-package enum TaskFailure {
-    package static func json(_ error: any Error, isCancelled: Bool = false) -> JSONValue {
-        if isCancelled || error is CancellationError {
-            return ["name": "CanceledError", "message": "canceled"]
-        }
-        guard let failure = error as? BackupFailure else {
-            return ["name": "Error", "message": .string("\(error)")]
-        }
-        var members: JSONObject = ["name": "Error", "message": .string(failure.summary)]
-        if failure.kind == .cancelled { members = ["name": "CanceledError", "message": "canceled"] }
-        if let cause = failure.cause { members["cause"] = json(cause) }
-        return .object(members)
-    }
 }
