@@ -32,6 +32,7 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 /// A target of ours on `floor`, with the settings of the house.
@@ -78,6 +79,9 @@ let protocols: [Target] = [
     room(
         "XenAPI", on: "Protocols",
         ["BackupFormats", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL, nioConcurrency, logging]),
+    .target(
+        name: "PeerSyncProtocol", dependencies: ["BackupFormats", protobuf, crypto],
+        path: "Sources/Protocols/PeerSyncProtocol", exclude: ["Schema"], swiftSettings: lifetimes),
 ]
 
 let services: [Target] = [
@@ -209,6 +213,7 @@ let testTargets: [Target] = [
         "Commands",
         ["Commands", "BackupFormats", "ManagementAPI", "BackupClient", "BlobEncryption", "Platform", argumentParser]),
     tests("VirtualDisks", ["VirtualDisks", "BackupFormats", "Platform"]),
+    tests("PeerSyncProtocol", ["PeerSyncProtocol", "BackupFormats", protobuf, crypto]),
     tests("XenAPI", ["XenAPI", "BackupFormats", nioCore, nioPosix, nioHTTP1]),
     tests("ObjectStorage", ["ObjectStorage", "BackupFormats", "Platform"]),
     tests(
@@ -240,6 +245,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-certificates", exact: "1.21.1"),
         .package(url: "https://github.com/apple/swift-asn1", exact: "1.7.4"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", exact: "1.39.0"),
         .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),

@@ -17,5 +17,6 @@ enum House {
         try String(contentsOf: root.appending(path: path), encoding: .utf8)
     }
 
-    static let sources = swiftFiles(in: "Sources")
+    /// What people write; not what a generator wrote.
+    static let sources = swiftFiles(in: "Sources").filter { !$0.hasSuffix(".pb.swift") }
 }

@@ -18,6 +18,11 @@ private let homes: [String: [String]] = [
     "AsyncHTTPClient": ["Sources/Protocols/XenAPI", "Sources/Services/ObjectStorage"],
     "NIOHTTP2": ["Sources/Protocols", "Sources/Surfaces"],
     "ArgumentParser": ["Sources/Surfaces/Commands", "Sources/Programs"],
+    "SwiftProtobuf": ["Sources/Protocols/PeerSyncProtocol", "Sources/Services/PeerSync", "Sources/Surfaces"],
+    "FoundationEssentials": [
+        "Sources/Protocols/PeerSyncProtocol", "Sources/Storage", "Sources/Services", "Sources/Surfaces",
+        "Sources/Programs",
+    ],
     "Foundation": ["Sources/Storage", "Sources/Services", "Sources/Surfaces", "Sources/Programs"],
     "BlobEncryption": [
         "Sources/Foundations/BlobEncryption", "Sources/Services/BackupClient", "Sources/Surfaces/Commands",
