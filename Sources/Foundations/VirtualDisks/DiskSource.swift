@@ -1,5 +1,3 @@
-package import BackupFormats
-
 /// The unit in which disks are read, compared and sent: 2 MiB, the block of a VHD.
 package enum DiskGeometry {
     package static let blockBytes = 2 << 20

@@ -1,0 +1,71 @@
+import BackupFormats
+
+/// Several VHD files, each the difference to the next, as one disk. (Spec: xo-proxy §7.5, §7.6.)
+///
+/// Each sector is that of the youngest file that holds it. The disk is as large as the youngest says; older ones may be
+/// smaller, and are zeros behind their end.
+package struct VHDChain: DiskView {
+    /// Youngest first.
+    private let files: [VHDFile]
+    package let size: UInt64
+    /// Whether the oldest file is a difference itself, to something that is not part of this chain.
+    package let isDifferencing: Bool
+
+    /// - Parameters:
+    ///   - files: Youngest first.
+    ///   - isPart: The oldest may be a differencing disk: the chain is merged, not read as a disk.
+    /// - Throws: ``BackupFailure`` of kind `corruptData` where a file is not the parent of the one before it, is larger than that,
+    ///   or has no parent where one follows; where the last one needs a parent and `isPart` is false.
+    package static func open(_ files: [VHDFile], isPart: Bool = false) async throws -> VHDChain {
+        guard let youngest = files.first else { throw BackupFailure(.corruptData, "A chain of disks without any disk") }
+        var child = youngest
+        for parent in files.dropFirst() {
+            let expected = await child.parentUUID
+            let found = await parent.uuid
+            guard let expected else {
+                throw BackupFailure(.corruptData, "\(child.name) has no parent, but \(parent.name) is given as one")
+            }
+            guard expected == found else {
+                throw BackupFailure(
+                    .corruptData, "\(parent.name) (\(found)) is not the parent of \(child.name), which is \(expected)")
+            }
+            guard await parent.size <= child.size else {
+                throw BackupFailure(.corruptData, "\(parent.name) is larger than \(child.name), which depends on it")
+            }
+            child = parent
+        }
+        let isDifferencing = await child.isDifferencing
+        guard isPart || !isDifferencing else {
+            throw BackupFailure(.corruptData, "\(child.name) depends on a disk that is missing")
+        }
+        return VHDChain(files: files, size: await youngest.size, isDifferencing: isDifferencing)
+    }
+
+    private init(files: [VHDFile], size: UInt64, isDifferencing: Bool) {
+        self.files = files
+        self.size = size
+        self.isDifferencing = isDifferencing
+    }
+
+    package func presentBlocks() async throws -> [Int] {
+        guard files.count > 1 else { return await files.first?.presentBlocks ?? [] }
+        var present: Set<Int> = []
+        for file in files { present.formUnion(await file.presentBlocks) }
+        return present.sorted()
+    }
+
+    package func block(_ index: Int) async throws -> [UInt8] {
+        try await merged(index)?.bytes ?? [UInt8](repeating: 0, count: DiskGeometry.blockBytes)
+    }
+
+    /// What these files together hold of a block; nil where none of them has any of it.
+    package func merged(_ index: Int) async throws -> VHDBlock? {
+        var result: VHDBlock?
+        for file in files {
+            guard let older = try await file.block(index) else { continue }
+            if result == nil { result = older } else { result?.fill(from: older) }
+            if result?.sectors.isFull() == true { break }
+        }
+        return result
+    }
+}

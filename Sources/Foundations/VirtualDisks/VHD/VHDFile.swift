@@ -1,0 +1,184 @@
+import BackupFormats
+
+/// A VHD in a file, read and changed at any place. (Spec: xo-proxy §7.)
+///
+/// Reading may be done by several at once; changes are made by one at a time, while nobody reads.
+///
+/// A kill at any moment leaves one of two things: a file that opens strictly and has all that it had, or one that opens
+/// leniently, in which every block is as before, or as written, or (only those being overwritten in that moment) a mixture
+/// of both. In particular:
+///
+/// - A block that is new lies whole behind all others before its entry in the table names it.
+/// - The first change makes the closing footer go; ``finish(_:)`` puts one there when everything before it is on the disk,
+///   and only then touches the footer in front. Until both agree the file opens leniently only, with the old footer.
+/// - ``grow(to:)`` moves blocks out of the way by copying: the old place is overwritten only when the table on the disk names
+///   the new one. It can be repeated from any point.
+///
+/// Against a loss of power, which may keep later writes and lose earlier ones, ``sync()`` before anything else is made
+/// to depend on blocks that were written (a note of progress, the removal of the file that they came from).
+package actor VHDFile {
+    package enum Strictness: Sendable {
+        /// Both footers are there and alike.
+        case strict
+        /// The closing footer may be missing or another: a change was interrupted.
+        case lenient
+    }
+
+    static let tablePieceBytes = 64 << 10
+    private static let locatorLimit = 1 << 20
+
+    /// What it is called in errors.
+    package nonisolated let name: String
+    let file: any RandomAccess
+    package internal(set) var footer: VHDFooter
+    package internal(set) var header: VHDHeader
+    var table: VHDBlockTable
+    /// First byte behind all that the header and the table name: where the next block goes.
+    var end: UInt64
+    /// What lies behind it was never written and is zeros.
+    var fileSize: UInt64
+    /// The disk's last block, where it is stored shorter than others are.
+    var shortBlock: Int?
+    /// Whether the closing footer is there.
+    var isClosed: Bool
+
+    /// Opens a file.
+    ///
+    /// - Throws: ``BackupFailure`` of kind `corruptData` where it is no VHD, or not whole, and what the file throws.
+    package static func open(
+        _ file: any RandomAccess, name: String, _ strictness: Strictness
+    ) async throws -> VHDFile {
+        do {
+            let fileSize = try await file.size()
+            let first = try await file.read(at: 0, count: VHDFooter.byteCount)
+            let footer = try VHDFooter(parsing: first)
+            let header = try VHDHeader(
+                parsing: try await file.read(at: UInt64(VHDHeader.offset), count: VHDHeader.byteCount))
+            guard header.maxTableEntries >= DiskGeometry.blockCount(footer.currentSize) else {
+                throw FormatError.invalid("the block table is too short for the disk", offset: VHDHeader.offset + 28)
+            }
+            guard header.tableEnd <= fileSize else {
+                throw FormatError.truncated(
+                    offset: Int(header.tableOffset), needed: Int(header.tableEnd - header.tableOffset),
+                    available: Int(fileSize) - Int(min(header.tableOffset, fileSize)))
+            }
+            let table = try await readTable(file, header)
+            let entries = table.entriesInFileOrder
+            try VHDPlaces.check(entries, header: header, size: footer.currentSize)
+
+            let last = fileSize >= 512 ? try await file.read(at: fileSize - 512, count: VHDFooter.byteCount) : []
+            let isClosed = last == first
+            guard isClosed || strictness == .lenient else {
+                throw FormatError.invalid(
+                    "the closing footer is missing or differs from the first", offset: Int(fileSize))
+            }
+            let limit = isClosed ? fileSize - UInt64(VHDFooter.byteCount) : fileSize
+            let (end, shortBlock) = try layout(entries, header: header, size: footer.currentSize, limit: limit)
+            return VHDFile(
+                name: name, file: file, footer: footer, header: header, table: table, end: end, fileSize: fileSize,
+                shortBlock: shortBlock, isClosed: isClosed)
+        } catch let error as FormatError {
+            throw BackupFailure(.corruptData, "\(name) is not a VHD that can be read", cause: error)
+        }
+    }
+
+    init(
+        name: String, file: any RandomAccess, footer: VHDFooter, header: VHDHeader, table: VHDBlockTable, end: UInt64,
+        fileSize: UInt64, shortBlock: Int?, isClosed: Bool
+    ) {
+        self.name = name
+        self.file = file
+        self.footer = footer
+        self.header = header
+        self.table = table
+        self.end = end
+        self.fileSize = fileSize
+        self.shortBlock = shortBlock
+        self.isClosed = isClosed
+    }
+
+    /// Identity of the disk.
+    package var uuid: DiskUUID { footer.uuid }
+    /// Virtual size in bytes.
+    package var size: UInt64 { footer.currentSize }
+    package var isDifferencing: Bool { footer.type == .differencing }
+    /// Identity of the disk that this one is the difference to.
+    package var parentUUID: DiskUUID? { isDifferencing ? header.parentUUID : nil }
+    /// Indexes of the blocks that are there, ascending; blocks behind the end of the disk are left out.
+    package var presentBlocks: [Int] {
+        let count = DiskGeometry.blockCount(size)
+        return table.presentBlocks.filter { $0 < count }
+    }
+
+    /// A block as it is stored; nil where it is absent. Behind the end of the disk it holds zeros that are there.
+    ///
+    /// - Throws: ``BackupFailure`` of kind `corruptData` where the file ends inside of it, and what the file throws.
+    package func block(_ index: Int) async throws -> VHDBlock? {
+        let used = VHDPlaces.usedBytes(of: index, size: size)
+        guard used > 0, let sector = table[index] else { return nil }
+        let count = (used + VHDLimits.sectorBytes - 1) / VHDLimits.sectorBytes
+        let stored = try await file.read(at: UInt64(sector) * 512, count: SectorBitmap.byteCount + count * 512)
+        guard stored.count == SectorBitmap.byteCount + count * 512,
+            var sectors = SectorBitmap(Array(stored[..<SectorBitmap.byteCount]))
+        else { throw BackupFailure(.corruptData, "\(name) ends inside of block \(index)") }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(DiskGeometry.blockBytes)
+        bytes.append(contentsOf: stored[SectorBitmap.byteCount..<SectorBitmap.byteCount + used])
+        bytes.appendZeros(DiskGeometry.blockBytes - used)
+        if !sectors.isFull(count) {
+            for run in sectors.runs(of: false) where run.lowerBound < count {
+                let range = run.lowerBound * 512..<min(run.upperBound, count) * 512
+                bytes.replaceSubrange(range, with: repeatElement(0, count: range.count))
+            }
+        }
+        for sector in count..<SectorBitmap.sectorCount { sectors[sector] = true }
+        return VHDBlock(index: index, bytes: bytes, sectors: sectors)
+    }
+
+    private static func readTable(_ file: any RandomAccess, _ header: VHDHeader) async throws -> VHDBlockTable {
+        var table = VHDBlockTable(entryCount: header.maxTableEntries)
+        var remaining = VHDBlockTable.byteCount(entryCount: header.maxTableEntries)
+        var offset = header.tableOffset
+        var first = 0
+        while remaining > 0 {
+            let wanted = min(remaining, tablePieceBytes)
+            let piece = try await file.read(at: offset, count: wanted)
+            guard piece.count == wanted else {
+                throw FormatError.truncated(offset: Int(offset), needed: wanted, available: piece.count)
+            }
+            try table.append(parsing: piece, first: first)
+            remaining -= wanted
+            offset += UInt64(wanted)
+            first += wanted / VHDBlockTable.entryBytes
+        }
+        return table
+    }
+
+    /// Where everything ends, and which block is stored short.
+    private static func layout(
+        _ entries: [VHDBlockTable.Entry], header: VHDHeader, size: UInt64, limit: UInt64
+    ) throws(FormatError) -> (end: UInt64, shortBlock: Int?) {
+        var end = header.tableEnd
+        var shortBlock: Int?
+        for (position, entry) in entries.enumerated() {
+            let whole = entry.offset + UInt64(VHDLimits.storedBlockBytes)
+            let next = position + 1 < entries.count ? entries[position + 1].offset : limit
+            let least = entry.offset + VHDPlaces.leastBytes(of: entry.index, size: size)
+            guard least <= limit else {
+                throw .truncated(
+                    offset: Int(entry.offset), needed: VHDLimits.storedBlockBytes,
+                    available: Int(limit - min(limit, entry.offset)))
+            }
+            if whole > next {
+                shortBlock = entry.index
+                end = max(end, least)
+            } else {
+                end = max(end, whole)
+            }
+        }
+        for locator in header.locators where locator.byteCount <= Self.locatorLimit && locator.offset <= limit {
+            end = max(end, (locator.offset + UInt64(locator.byteCount) + 511) / 512 * 512)
+        }
+        return (end, shortBlock)
+    }
+}
