@@ -18,6 +18,6 @@ extension [UInt8] {
     }
 
     mutating func appendZeros(_ count: Int) {
-        append(contentsOf: repeatElement(0, count: count))
+        append(contentsOf: [UInt8](repeating: 0, count: count))
     }
 }

@@ -14,9 +14,13 @@ package struct VHDChain: DiskView {
     /// - Parameters:
     ///   - files: Youngest first.
     ///   - isPart: The oldest may be a differencing disk: the chain is merged, not read as a disk.
-    /// - Throws: ``BackupFailure`` of kind `corruptData` where a file is not the parent of the one before it, is larger than that,
-    ///   or has no parent where one follows; where the last one needs a parent and `isPart` is false.
-    package static func open(_ files: [VHDFile], isPart: Bool = false) async throws -> VHDChain {
+    ///   - comparesIdentities: Whether each file must have the uuid that the one before it names as its parent's. After an
+    ///     interrupted merge it need not.
+    /// - Throws: ``BackupFailure`` of kind `corruptData` where a file is not the parent of the one before it, is larger than
+    ///   that, or has no parent where one follows; where the last one needs a parent and `isPart` is false.
+    package static func open(
+        _ files: [VHDFile], isPart: Bool = false, comparesIdentities: Bool = true
+    ) async throws -> VHDChain {
         guard let youngest = files.first else { throw BackupFailure(.corruptData, "A chain of disks without any disk") }
         var child = youngest
         for parent in files.dropFirst() {
@@ -25,7 +29,7 @@ package struct VHDChain: DiskView {
             guard let expected else {
                 throw BackupFailure(.corruptData, "\(child.name) has no parent, but \(parent.name) is given as one")
             }
-            guard expected == found else {
+            guard expected == found || !comparesIdentities else {
                 throw BackupFailure(
                     .corruptData, "\(parent.name) (\(found)) is not the parent of \(child.name), which is \(expected)")
             }

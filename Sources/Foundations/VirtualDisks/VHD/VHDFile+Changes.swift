@@ -11,7 +11,11 @@ extension VHDFile {
             block.bytes.count == DiskGeometry.blockBytes
         else { throw BackupFailure(.invalidInput, "Block \(block.index) does not belong to \(name)") }
         try await reopen()
-        guard let sector = table[block.index] else { return try await append(block) }
+        guard let sector = table[block.index], !unreadable.contains(block.index) else {
+            try await append(block)
+            unreadable.remove(block.index)
+            return
+        }
         if block.index == shortBlock {
             // Where it lies is no room for a whole block.
             var whole = block

@@ -20,25 +20,28 @@ package actor VHDFile {
     package enum Strictness: Sendable {
         /// Both footers are there and alike.
         case strict
-        /// The closing footer may be missing or another: a change was interrupted.
+        /// A change may have been interrupted: one of the footers may be missing, broken or another than the other, and
+        /// blocks of the table may lie inside of others or behind the end of the file, which is an error only where such a
+        /// block is read.
         case lenient
     }
 
     static let tablePieceBytes = 64 << 10
-    private static let locatorLimit = 1 << 20
 
     /// What it is called in errors.
     package nonisolated let name: String
     let file: any RandomAccess
     package internal(set) var footer: VHDFooter
     package internal(set) var header: VHDHeader
-    var table: VHDBlockTable
+    package internal(set) var table: VHDBlockTable
     /// First byte behind all that the header and the table name: where the next block goes.
     var end: UInt64
     /// What lies behind it was never written and is zeros.
     var fileSize: UInt64
     /// The disk's last block, where it is stored shorter than others are.
     var shortBlock: Int?
+    /// Blocks that lie where none can be.
+    var unreadable: Set<Int>
     /// Whether the closing footer is there.
     var isClosed: Bool
 
@@ -50,50 +53,57 @@ package actor VHDFile {
     ) async throws -> VHDFile {
         do {
             let fileSize = try await file.size()
-            let first = try await file.read(at: 0, count: VHDFooter.byteCount)
-            let footer = try VHDFooter(parsing: first)
+            let (footer, isClosed) = try await readFooters(file, fileSize, strictness)
             let header = try VHDHeader(
                 parsing: try await file.read(at: UInt64(VHDHeader.offset), count: VHDHeader.byteCount))
             guard header.maxTableEntries >= DiskGeometry.blockCount(footer.currentSize) else {
                 throw FormatError.invalid("the block table is too short for the disk", offset: VHDHeader.offset + 28)
             }
-            guard header.tableEnd <= fileSize else {
-                throw FormatError.truncated(
-                    offset: Int(header.tableOffset), needed: Int(header.tableEnd - header.tableOffset),
-                    available: Int(fileSize) - Int(min(header.tableOffset, fileSize)))
-            }
             let table = try await readTable(file, header)
-            let entries = table.entriesInFileOrder
-            try VHDPlaces.check(entries, header: header, size: footer.currentSize)
-
-            let last = fileSize >= 512 ? try await file.read(at: fileSize - 512, count: VHDFooter.byteCount) : []
-            let isClosed = last == first
-            guard isClosed || strictness == .lenient else {
-                throw FormatError.invalid(
-                    "the closing footer is missing or differs from the first", offset: Int(fileSize))
-            }
             let limit = isClosed ? fileSize - UInt64(VHDFooter.byteCount) : fileSize
-            let (end, shortBlock) = try layout(entries, header: header, size: footer.currentSize, limit: limit)
+            let places = VHDPlaces(table, header: header, size: footer.currentSize, limit: limit)
+            if let problem = places.problem, strictness == .strict { throw problem }
             return VHDFile(
-                name: name, file: file, footer: footer, header: header, table: table, end: end, fileSize: fileSize,
-                shortBlock: shortBlock, isClosed: isClosed)
+                name: name, file: file, footer: footer, header: header, table: table, places: places,
+                fileSize: fileSize, isClosed: isClosed)
         } catch let error as FormatError {
             throw BackupFailure(.corruptData, "\(name) is not a VHD that can be read", cause: error)
         }
     }
 
+    /// The footer, and whether it stands at both ends.
+    private static func readFooters(
+        _ file: any RandomAccess, _ fileSize: UInt64, _ strictness: Strictness
+    ) async throws -> (VHDFooter, isClosed: Bool) {
+        let first = try await file.read(at: 0, count: VHDFooter.byteCount)
+        let last =
+            fileSize >= UInt64(VHDFooter.byteCount)
+            ? try await file.read(at: fileSize - UInt64(VHDFooter.byteCount), count: VHDFooter.byteCount) : []
+        do throws(FormatError) {
+            let footer = try VHDFooter(parsing: first)
+            guard first == last || strictness == .lenient else {
+                throw .invalid("the closing footer is missing or differs from the first", offset: Int(fileSize))
+            }
+            return (footer, first == last)
+        } catch {
+            guard strictness == .lenient, let footer = try? VHDFooter(parsing: last) else { throw error }
+            return (footer, false)
+        }
+    }
+
     init(
-        name: String, file: any RandomAccess, footer: VHDFooter, header: VHDHeader, table: VHDBlockTable, end: UInt64,
-        fileSize: UInt64, shortBlock: Int?, isClosed: Bool
+        name: String, file: any RandomAccess, footer: VHDFooter, header: VHDHeader, table: VHDBlockTable,
+        places: VHDPlaces, fileSize: UInt64, isClosed: Bool
     ) {
         self.name = name
         self.file = file
         self.footer = footer
         self.header = header
         self.table = table
-        self.end = end
+        end = places.end
+        shortBlock = places.shortBlock
+        unreadable = places.unreadable
         self.fileSize = fileSize
-        self.shortBlock = shortBlock
         self.isClosed = isClosed
     }
 
@@ -116,6 +126,9 @@ package actor VHDFile {
     package func block(_ index: Int) async throws -> VHDBlock? {
         let used = VHDPlaces.usedBytes(of: index, size: size)
         guard used > 0, let sector = table[index] else { return nil }
+        guard !unreadable.contains(index) else {
+            throw BackupFailure(.corruptData, "Block \(index) of \(name) lies where none can be")
+        }
         let count = (used + VHDLimits.sectorBytes - 1) / VHDLimits.sectorBytes
         let stored = try await file.read(at: UInt64(sector) * 512, count: SectorBitmap.byteCount + count * 512)
         guard stored.count == SectorBitmap.byteCount + count * 512,
@@ -128,7 +141,7 @@ package actor VHDFile {
         if !sectors.isFull(count) {
             for run in sectors.runs(of: false) where run.lowerBound < count {
                 let range = run.lowerBound * 512..<min(run.upperBound, count) * 512
-                bytes.replaceSubrange(range, with: repeatElement(0, count: range.count))
+                bytes.replaceSubrange(range, with: [UInt8](repeating: 0, count: range.count))
             }
         }
         for sector in count..<SectorBitmap.sectorCount { sectors[sector] = true }
@@ -152,33 +165,5 @@ package actor VHDFile {
             first += wanted / VHDBlockTable.entryBytes
         }
         return table
-    }
-
-    /// Where everything ends, and which block is stored short.
-    private static func layout(
-        _ entries: [VHDBlockTable.Entry], header: VHDHeader, size: UInt64, limit: UInt64
-    ) throws(FormatError) -> (end: UInt64, shortBlock: Int?) {
-        var end = header.tableEnd
-        var shortBlock: Int?
-        for (position, entry) in entries.enumerated() {
-            let whole = entry.offset + UInt64(VHDLimits.storedBlockBytes)
-            let next = position + 1 < entries.count ? entries[position + 1].offset : limit
-            let least = entry.offset + VHDPlaces.leastBytes(of: entry.index, size: size)
-            guard least <= limit else {
-                throw .truncated(
-                    offset: Int(entry.offset), needed: VHDLimits.storedBlockBytes,
-                    available: Int(limit - min(limit, entry.offset)))
-            }
-            if whole > next {
-                shortBlock = entry.index
-                end = max(end, least)
-            } else {
-                end = max(end, whole)
-            }
-        }
-        for locator in header.locators where locator.byteCount <= Self.locatorLimit && locator.offset <= limit {
-            end = max(end, (locator.offset + UInt64(locator.byteCount) + 511) / 512 * 512)
-        }
-        return (end, shortBlock)
     }
 }

@@ -10,7 +10,7 @@ package import BackupFormats
 /// does not hold: a block of which some sectors are the parent's is refused (`unsupported`), one of which all are does not
 /// come. Hosts export whole blocks only.
 ///
-/// Memory: one block, one piece of the source, and 8 bytes for each block of the table.
+/// Memory: one block, one piece of the source, and 24 bytes for each block that comes.
 package actor VHDReader: DiskSource {
     /// What a host may put in the body where a disk should be.
     private static let responseStart = Array("HTTP/".utf8)
@@ -21,8 +21,7 @@ package actor VHDReader: DiskSource {
     package nonisolated let isDifferencing: Bool
     package nonisolated let footer: VHDFooter
     package nonisolated let header: VHDHeader
-    /// Indexes of the blocks that the stream announces, ascending.
-    package nonisolated let presentBlocks: [Int]
+    private nonisolated let table: VHDBlockTable
     private let name: String
     private let input: ForwardReader
     private let firstFooter: [UInt8]
@@ -30,6 +29,12 @@ package actor VHDReader: DiskSource {
     private var next = 0
     private var isOver = false
     private var failure: (any Error)?
+
+    /// Indexes of the blocks that the stream announces, ascending.
+    package nonisolated var presentBlocks: [Int] {
+        let count = DiskGeometry.blockCount(size)
+        return table.presentBlocks.filter { $0 < count }
+    }
 
     /// Identity of the disk.
     package nonisolated var uuid: DiskUUID { footer.uuid }
@@ -53,11 +58,11 @@ package actor VHDReader: DiskSource {
                 throw FormatError.invalid("the block table is too short for the disk", offset: VHDHeader.offset + 28)
             }
             let table = try await readTable(input, header)
-            let entries = table.entriesInFileOrder
-            try VHDPlaces.check(entries, header: header, size: footer.currentSize)
+            let places = VHDPlaces(table, header: header, size: footer.currentSize, limit: nil)
+            if let problem = places.problem { throw problem }
             return VHDReader(
                 name: name, input: input, firstFooter: firstFooter, footer: footer, header: header,
-                presentBlocks: table.presentBlocks, entries: entries)
+                table: table)
         } catch {
             throw Self.failure(error, name)
         }
@@ -65,18 +70,23 @@ package actor VHDReader: DiskSource {
 
     private init(
         name: String, input: sending ForwardReader, firstFooter: [UInt8], footer: VHDFooter, header: VHDHeader,
-        presentBlocks: [Int], entries: [VHDBlockTable.Entry]
+        table: VHDBlockTable
     ) {
         self.name = name
         self.input = input
         self.firstFooter = firstFooter
         self.footer = footer
         self.header = header
-        let count = DiskGeometry.blockCount(footer.currentSize)
-        self.presentBlocks = presentBlocks.filter { $0 < count }
-        self.entries = entries
+        self.table = table
+        entries = table.entriesInFileOrder
         size = footer.currentSize
         isDifferencing = footer.type == .differencing
+    }
+
+    /// What the table says. A block of a differencing disk without any sector of its own is announced, too, but does not
+    /// come.
+    package nonisolated func willCome(_ index: Int) -> Bool? {
+        VHDPlaces.usedBytes(of: index, size: size) > 0 && table[index] != nil
     }
 
     package func nextBlock() async throws -> DiskBlock? {
