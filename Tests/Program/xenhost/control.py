@@ -4,7 +4,7 @@ import json
 
 NAMES = {
     "add_machine", "add_disk", "remove_disk", "remove_machine", "grow", "scribble", "change", "digests", "disks_of",
-    "suspend", "expire_sessions", "leftovers", "machines", "methods", "unexpected_calls", "record", "xapi"}
+    "suspend", "write_raw", "expire_sessions", "leftovers", "machines", "methods", "unexpected_calls", "record", "xapi"}
 SWITCHES = {
     "json_rpc", "old_errors", "snapshot_ignores", "licence_restricted", "coalesce", "checksums", "declare_length",
     "early_answers", "task_delay", "guest_delay", "shutdown_delay", "guest_tools"}

@@ -21,7 +21,7 @@ LOG = 200_000
 class Pool:
     """Starts with two hosts, storage on each and between them, two networks, no machines.
 
-    Switches that tests may turn at any time: the attributes below `# Switches`; `faults` for what strikes once.
+    Switches that tests may turn at any time: those of `reset_switches`; `faults` for what strikes once.
     """
 
     user = "root"
@@ -31,21 +31,8 @@ class Pool:
         self.owns_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="xenhost-")
         os.makedirs(self.folder, exist_ok=True)
-        # Switches
-        self.json_rpc = True  # whether /jsonrpc is known
-        self.old_errors = False  # errors of JSON-RPC as hosts before 7.3 write them
-        self.snapshot_ignores = True  # whether VM.snapshot takes disks to leave out
-        self.licence_restricted = False  # VM.set_is_a_template fails
-        self.coalesce = True  # whether base copies with one child go away
-        self.checksums = "xxhash"  # of pieces in archives: xxhash, sha1
-        self.shape = Shape()  # of exported VHDs
-        self.declare_length = False  # whether exports of disks have a Content-Length
-        self.early_answers = False  # whether imports of disks are answered before the body came
-        self.task_delay = 0.0
-        self.guest_delay = 0.2
-        self.shutdown_delay = 0.0
-        self.guest_tools = True
         self.tls = tls
+        self.reset_switches()
 
         self.store = Store()
         self.blocks = Blocks(os.path.join(self.folder, "blocks"))
@@ -65,6 +52,22 @@ class Pool:
         self.listeners = [Listener(self, master, False), Listener(self, slave, True)]
         for host, listener in zip((self.master, self.slave), self.listeners):
             self.store.put("host", host, "address", f"127.0.0.1:{listener.port}")
+
+    def reset_switches(self):
+        """How hosts are without any fault or age."""
+        self.json_rpc = True  # whether /jsonrpc is known
+        self.old_errors = False  # errors of JSON-RPC as hosts before 7.3 write them
+        self.snapshot_ignores = True  # whether VM.snapshot takes disks to leave out
+        self.licence_restricted = False  # VM.set_is_a_template fails
+        self.coalesce = True  # whether base copies with one child go away
+        self.checksums = "xxhash"  # of pieces in archives: xxhash, sha1
+        self.shape = Shape()  # of exported VHDs
+        self.declare_length = False  # whether exports of disks have a Content-Length
+        self.early_answers = False  # whether imports of disks are answered before the body came
+        self.task_delay = 0.0
+        self.guest_delay = 0.2
+        self.shutdown_delay = 0.0
+        self.guest_tools = True
 
     def __enter__(self):
         return self
@@ -258,6 +261,16 @@ class Pool:
         for number in numbers:
             target.fill(number, f"{seed} {number}")
         return len(numbers)
+
+    def write_raw(self, disk, path):
+        """The content of a disk as a sparse file."""
+        target = self.disk(disk)
+        with open(path, "wb") as file:
+            file.truncate(target.size)
+            for number in target.present():
+                file.seek(number * BLOCK)
+                file.write(target.load(number)[:target.size - number * BLOCK])
+        return target.size
 
     # Disks and snapshots ---------------------------------------------------------------------------------------------
 
