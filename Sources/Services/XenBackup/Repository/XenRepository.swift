@@ -10,6 +10,8 @@ package protocol XenRepository: Sendable {
     var remoteID: String { get }
     /// What the administrator calls it, else its id, else its address without credentials.
     var name: String { get }
+    /// Full backups share their blocks only where the host does not compress them. False unless the layout says it.
+    var prefersUncompressedExports: Bool { get }
 
     /// `{ size?, used?, available? }` in bytes.
     func info() async throws -> JSONObject
@@ -43,6 +45,10 @@ package protocol XenRepository: Sendable {
 
     /// Gives up what opening it took. Called once.
     func close() async
+}
+
+extension XenRepository {
+    package var prefersUncompressedExports: Bool { false }
 }
 
 /// A backup of a machine, as a listing finds it.
