@@ -62,6 +62,11 @@ class VHD:
                 mixed[index * 512:index * 512 + 512] = content[index * 512:index * 512 + 512]
         return bytes(mixed)
 
+    def own(self, number):
+        """A block as this file alone has it; zeros where it has none."""
+        sector = self.table[number] if number < len(self.table) else 0xFFFFFFFF
+        return bytes(BLOCK) if sector == 0xFFFFFFFF else self.data[sector * 512 + 512:sector * 512 + 512 + BLOCK]
+
     def digest(self):
         state = hashlib.sha256()
         for number in range((self.size + BLOCK - 1) // BLOCK):
