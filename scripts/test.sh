@@ -51,6 +51,7 @@ outside callers.run || failed=1
 outside proxmoxer_calls.run || failed=1
 outside fuzz.run || failed=1
 outside xenhost.run || failed=1
+outside objects.run || failed=1
 
 # One after the other: what waits for a time limit must not depend on what else runs.
 swift test --skip-build --no-parallel || failed=1
