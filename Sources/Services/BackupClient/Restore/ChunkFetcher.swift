@@ -42,10 +42,14 @@ struct ChunkFetcher: Sendable {
     let codec: ChunkCodec
     let workers: WorkerPool
     let counter: RestoreCounter
-    private let cache = ChunkCache(byteLimit: Self.cacheBytes)
+    private let cache: ChunkCache
 
     /// - Parameter codec: With the key exactly where the archive is encrypted.
-    init(calls: SessionCalls, codec: ChunkCodec, workers: WorkerPool, counter: RestoreCounter) {
+    init(
+        calls: SessionCalls, codec: ChunkCodec, workers: WorkerPool, counter: RestoreCounter,
+        cacheBytes: Int = Self.cacheBytes
+    ) {
+        cache = ChunkCache(byteLimit: cacheBytes)
         self.calls = calls
         self.codec = codec
         self.workers = workers

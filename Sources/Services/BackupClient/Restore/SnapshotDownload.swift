@@ -95,7 +95,7 @@ package final class SnapshotDownload: Sendable {
     /// Brings the chunks of an archive.
     ///
     /// - Throws: ``BackupFailure`` of kind `invalidInput` where they are encrypted and there is no key.
-    func fetcher(for file: Manifest.File) throws -> ChunkFetcher {
+    func fetcher(for file: Manifest.File, cacheBytes: Int = ChunkFetcher.cacheBytes) throws -> ChunkFetcher {
         let isEncrypted = file.cryptMode.hasEncryptedChunks
         guard !isEncrypted || codec.key != nil else {
             throw BackupFailure(
@@ -103,7 +103,8 @@ package final class SnapshotDownload: Sendable {
                 hints: ["Name the key file with --keyfile."])
         }
         return ChunkFetcher(
-            calls: calls, codec: isEncrypted ? codec : ChunkCodec(key: nil), workers: workers, counter: counter)
+            calls: calls, codec: isEncrypted ? codec : ChunkCodec(key: nil), workers: workers, counter: counter,
+            cacheBytes: cacheBytes)
     }
 
     /// Gives the whole archive to `consume`, in order, in pieces of a chunk, on one thread.

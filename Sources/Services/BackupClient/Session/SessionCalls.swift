@@ -24,6 +24,14 @@ package struct SessionCalls: Sendable {
         _ method: String, _ path: String, _ parameters: [(name: String, value: String)] = [], body: [UInt8] = [],
         contentType: String? = nil, trying what: @autoclosure () -> String
     ) async throws -> JSONValue {
+        try await answer(method, path, parameters, body: body, contentType: contentType, trying: what()).data
+    }
+
+    /// The whole answer, and its member `data`.
+    private func answer(
+        _ method: String, _ path: String, _ parameters: [(name: String, value: String)], body: [UInt8],
+        contentType: String?, trying what: @autoclosure () -> String
+    ) async throws -> (whole: JSONValue, data: JSONValue) {
         let query = FormText.encode(parameters)
         let head = BackupRequestHead(method: method, path: path, query: query, contentType: contentType)
         let response = try await send(BackupRequest(head: head, body: body), trying: what())
@@ -31,12 +39,13 @@ package struct SessionCalls: Sendable {
             throw BackupFailure(failure.kind, what(), hints: failure.hints, cause: failure)
         }
         let bytes = try await response.collect(limit: Self.answerLimit)
-        guard !bytes.isEmpty else { return .null }
+        guard !bytes.isEmpty else { return (.null, .null) }
         do {
-            guard let data = try JSONValue(parsing: bytes)["data"] else {
+            let whole = try JSONValue(parsing: bytes)
+            guard let data = whole["data"] else {
                 throw FormatError.invalid("there is no member `data`", offset: 0)
             }
-            return data
+            return (whole, data)
         } catch {
             throw BackupFailure(.corruptData, "\(what()): the answer is not what the protocol says", cause: error)
         }
@@ -86,9 +95,13 @@ extension SessionCalls {
             trying: "\(archive) of the previous snapshot cannot be read")
     }
 
-    /// Opens an index; `size` is the image's, for a fixed one.
-    func makeIndex(_ archive: ArchiveName, kind: IndexKind, size: UInt64?) async throws -> Int {
+    /// Opens an index; `size` is the image's, for a fixed one, `reusing` the checksum of the previous snapshot's index
+    /// whose entries are copied.
+    func makeIndex(_ archive: ArchiveName, kind: IndexKind, size: UInt64?, reusing: ChunkDigest? = nil) async throws
+        -> Int
+    {
         var parameters = [("archive-name", archive.name)]
+        if let reusing { parameters.append(("reuse-csum", reusing.description)) }
         if let size { parameters.append(("size", String(size))) }
         let answer = try await call(
             "POST", "/\(kind.rawValue)_index", parameters, trying: "The archive \(archive) cannot be begun")
@@ -98,16 +111,18 @@ extension SessionCalls {
         return Int(writer)
     }
 
+    /// - Returns: Whether the server had the chunk; false from servers that do not tell.
     func uploadChunk(
         writer: Int, kind: IndexKind, digest: ChunkDigest, size: Int, blob: [UInt8], of archive: ArchiveName
-    ) async throws {
-        try await call(
+    ) async throws -> Bool {
+        let answer = try await answer(
             "POST", "/\(kind.rawValue)_chunk",
             [
                 ("wid", String(writer)), ("digest", digest.description), ("size", String(size)),
                 ("encoded-size", String(blob.count)),
             ], body: blob, contentType: BackupResponse.octetStream,
             trying: "Chunk \(digest) of \(archive) cannot be uploaded")
+        return answer.whole["duplicate"]?.boolValue ?? false
     }
 
     func append(

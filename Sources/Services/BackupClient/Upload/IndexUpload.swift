@@ -32,11 +32,16 @@ package struct IndexUpload: Sendable {
 
     /// Opens the index on the server.
     ///
-    /// - Parameter size: The image's, for a fixed index.
+    /// - Parameters:
+    ///   - size: The image's, for a fixed index.
+    ///   - reusing: The checksum of the previous snapshot's index of that name, whose entries the server copies.
     static func begin(
-        _ archive: ArchiveName, kind: SessionCalls.IndexKind, size: UInt64? = nil, on engine: UploadEngine
+        _ archive: ArchiveName, kind: SessionCalls.IndexKind, size: UInt64? = nil, reusing: ChunkDigest? = nil,
+        on engine: UploadEngine
     ) async throws -> IndexUpload {
-        let id = engine.isDryRun ? 1 : try await engine.calls.makeIndex(archive, kind: kind, size: size)
+        let id =
+            engine.isDryRun
+            ? 1 : try await engine.calls.makeIndex(archive, kind: kind, size: size, reusing: reusing)
         return IndexUpload(engine: engine, writer: ChunkWriter(id: id, kind: kind, archive: archive))
     }
 

@@ -23,16 +23,19 @@ package final class SnapshotUpload: Sendable {
 
     /// - Parameters:
     ///   - transport: A backup session that was opened for `snapshot`.
+    ///   - memoryLimit: Bytes that chunks on their way may hold.
     ///   - isDryRun: Read, cut and count, but send nothing.
     package init(
         _ snapshot: SnapshotName, transport: any BackupTransport, protection: ContentProtection,
-        isDryRun: Bool = false, warn: @escaping @Sendable (String) -> Void = { _ in }
+        memoryLimit: Int = UploadEngine.memoryLimit, isDryRun: Bool = false,
+        warn: @escaping @Sendable (String) -> Void = { _ in }
     ) {
         self.snapshot = snapshot
         self.protection = protection
         self.warn = warn
         engine = UploadEngine(
-            transport: transport, codec: ChunkCodec(key: protection.encryptionKey), isDryRun: isDryRun)
+            transport: transport, codec: ChunkCodec(key: protection.encryptionKey), memoryLimit: memoryLimit,
+            isDryRun: isDryRun)
     }
 
     // MARK: - The previous snapshot
@@ -118,6 +121,52 @@ package final class SnapshotUpload: Sendable {
     ) async throws -> IndexSummary {
         await learnKnownChunks(of: archive)
         let summary = try await carrier.sendImageOfUnknownSize(as: archive, produce: produce)
+        add(summary)
+        return summary
+    }
+
+    /// The previous snapshot's image of that name, as a base; the server then knows its chunks.
+    ///
+    /// - Returns: nil where the previous snapshot has none.
+    /// - Throws: ``BackupFailure`` of kind `corruptData` where its index is not the one that its manifest lists.
+    package func previousImage(_ archive: ArchiveName) async throws -> PreviousImage? {
+        guard archive.kind == .fixedIndex, let file = state.withLock({ $0.previous?.file(archive) }),
+            file.cryptMode.hasEncryptedChunks == protection.mode.hasEncryptedChunks
+        else { return nil }
+        let bytes = try await engine.calls.previous(archive, limit: SessionCalls.indexLimit)
+        do {
+            let index = try FixedIndex(parsing: bytes)
+            guard index.header.chunkByteCount == SessionLimits.fixedChunkBytes else { return nil }
+            let checksum = index.computedChecksum
+            guard checksum == file.checksum, index.size == file.size else {
+                throw FormatError.invalid("its checksum is not the one in the manifest", offset: 0)
+            }
+            if index.count <= Self.rememberedChunks {
+                for place in 0..<index.count { engine.known.add(index.digest(at: place)) }
+            }
+            return PreviousImage(archive: archive, index: index, checksum: checksum)
+        } catch let error as FormatError {
+            throw BackupFailure(
+                .corruptData, "\(archive) of the previous snapshot cannot be built upon", cause: error)
+        }
+    }
+
+    /// Chunks of a base that are remembered one by one: 512 GiB. Of larger ones the server remembers them.
+    private static let rememberedChunks = 131_072
+
+    /// Begins an image whose chunks come in any order.
+    ///
+    /// - Parameter base: What ``previousImage(_:)`` gave for the same archive; nil for a whole image.
+    package func beginImage(_ archive: ArchiveName, size: UInt64, base: PreviousImage? = nil) async throws
+        -> ScatteredImage
+    {
+        if base == nil { await learnKnownChunks(of: archive) }
+        return try await ScatteredImage.begin(archive, size: size, base: base, on: engine)
+    }
+
+    /// Completes an image that was begun.
+    package func finish(_ image: ScatteredImage) async throws -> IndexSummary {
+        let summary = try await image.finish()
         add(summary)
         return summary
     }

@@ -81,10 +81,11 @@ package final class UploadEngine: Sendable {
         let rest = min(held, 2 * blob.count)
         memory.release(held - rest)
         held = rest
+        var isDuplicate = false
         if !isDryRun {
             try await sends.acquire(1)
             defer { sends.release(1) }
-            try await calls.uploadChunk(
+            isDuplicate = try await calls.uploadChunk(
                 writer: writer.id, kind: writer.kind, digest: prepared.digest, size: byteCount, blob: blob,
                 of: writer.archive)
         }
@@ -93,6 +94,10 @@ package final class UploadEngine: Sendable {
             $0.sentChunks += 1
             $0.sentBytes += Int64(byteCount)
             $0.encodedBytes += Int64(blob.count)
+            if isDuplicate {
+                $0.duplicateChunks += 1
+                $0.duplicateEncodedBytes += Int64(blob.count)
+            }
         }
         return prepared.digest
     }
@@ -103,8 +108,11 @@ package final class UploadEngine: Sendable {
         case .bytes(let buffer):
             return try await workers.run { [self] in
                 defer { buffers.giveBack(buffer) }
+                if ZeroBytes.isZero(buffer.bytes) { return try encodeZeros(buffer.count) }
                 return try encodeIfNew(buffer, digest: codec.digest(of: buffer.bytes))
             }
+        case .zeros(let byteCount):
+            return try await workers.run { [self] in try encodeZeros(byteCount) }
         case .image(let file, let offset, let byteCount):
             let buffer = try await readers.run { [self] () throws -> ChunkBuffer? in
                 if try file.isHole(at: offset, count: byteCount) { return nil }
@@ -144,11 +152,13 @@ package final class UploadEngine: Sendable {
 /// Where the bytes of a chunk are.
 enum ChunkContent: Sendable {
     case bytes(ChunkBuffer)
+    case zeros(byteCount: Int)
     case image(ImageFile, offset: Int, byteCount: Int)
 
     var byteCount: Int {
         switch self {
         case .bytes(let buffer): buffer.count
+        case .zeros(let byteCount): byteCount
         case .image(_, _, let byteCount): byteCount
         }
     }

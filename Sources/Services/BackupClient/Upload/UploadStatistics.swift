@@ -13,6 +13,9 @@ package struct UploadStatistics: Sendable, Equatable {
     package var sentBytes: Int64 = 0
     /// What was sent, compressed and encrypted.
     package var encodedBytes: Int64 = 0
+    /// Of those sent, chunks that the server has said it had, and their bytes, encoded.
+    package var duplicateChunks: Int64 = 0
+    package var duplicateEncodedBytes: Int64 = 0
 
     package init() {}
 
@@ -33,6 +36,8 @@ extension UploadStatistics {
         sum.sentChunks += right.sentChunks
         sum.sentBytes += right.sentBytes
         sum.encodedBytes += right.encodedBytes
+        sum.duplicateChunks += right.duplicateChunks
+        sum.duplicateEncodedBytes += right.duplicateEncodedBytes
         return sum
     }
 }

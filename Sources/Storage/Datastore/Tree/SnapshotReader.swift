@@ -35,6 +35,15 @@ package final class SnapshotReader: Sendable {
 }
 
 extension Datastore {
+    /// The stored bytes of a blob of a finished snapshot, CRC unchecked; without a lock, so it may vanish meanwhile.
+    ///
+    /// - Throws: ``BackupFailure``: `notFound` where there is no such blob or snapshot, `conflict` where it is being written.
+    package func blob(_ name: ArchiveName, of snapshot: SnapshotName, in namespace: Namespace) throws -> [UInt8] {
+        try sessions.requireNotRunning(snapshot, in: namespace)
+        return try readBlob(
+            name, folder: layout.folder(of: snapshot, in: namespace), in: text(snapshot, in: namespace))
+    }
+
     /// - Parameter purpose: Who reads, for the failures of others: "the restore of task UPID:…".
     /// - Throws: ``BackupFailure``: `noSuchObject`; `conflict` where it is being written or removed.
     package func openReader(_ snapshot: SnapshotName, in namespace: Namespace, purpose: String) throws -> SnapshotReader
