@@ -212,7 +212,7 @@ let testTargets: [Target] = [
     tests(
         "Commands",
         ["Commands", "BackupFormats", "ManagementAPI", "BackupClient", "BlobEncryption", "Platform", argumentParser]),
-    tests("VirtualDisks", ["VirtualDisks", "BackupFormats", "Platform"]),
+    tests("VirtualDisks", ["VirtualDisks", "BackupFormats", "Platform", crypto]),
     tests("PeerSyncProtocol", ["PeerSyncProtocol", "BackupFormats", protobuf, crypto]),
     tests("XenAPI", ["XenAPI", "BackupFormats", nioCore, nioPosix, nioHTTP1]),
     tests("ObjectStorage", ["ObjectStorage", "BackupFormats", "Platform"]),

@@ -1,7 +1,7 @@
 import BackupFormats
 
-/// Reads the blocks of a disk in a given order, a few of them before they are asked for, so that who sends them on does not
-/// wait for each. Asked by one reader at a time.
+/// Reads the blocks of a disk in a given order, a few of them before they are asked for, so that who sends them on does
+/// not wait for each. Asked by one reader at a time.
 actor BlocksAhead {
     /// Blocks that are read or wait at any time.
     static let bound = 4

@@ -3,8 +3,8 @@ enum SparseWriting {
     /// Runs of zeros shorter than this are written.
     private static let grain = 32 << 10
 
-    /// Writes a block's bitmap and data at `place`, leaving out zeros behind `knownZeroFrom`, where the file was never written.
-    /// The file may end before the block does, where that ends with zeros.
+    /// Writes a block's bitmap and data at `place`, leaving out zeros behind `knownZeroFrom`, where the file was never
+    /// written. The file may end before the block does, where that ends with zeros.
     static func write(
         _ bitmap: [UInt8], _ data: [UInt8], to file: any RandomAccess, at place: UInt64, knownZeroFrom: UInt64
     ) async throws {

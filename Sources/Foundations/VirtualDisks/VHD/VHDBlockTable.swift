@@ -2,8 +2,9 @@ package import BackupFormats
 
 /// Where each block of a VHD lies in the file. (Spec: xo-proxy §7.3.)
 ///
-/// On disk an array of big-endian numbers of sectors (unsigned; all ones: absent), filled up with ones to a whole sector.
-/// In memory only the blocks that are there, 8 bytes each: a table costs what the disk holds, not how large it is.
+/// On disk an array of big-endian numbers of sectors (unsigned; all ones: absent), filled up with ones to a whole
+/// sector. In memory only the blocks that are there, 8 bytes each: a table costs what the disk holds, not how large it
+/// is.
 package struct VHDBlockTable: Sendable, Equatable {
     package static let entryBytes = 4
     private static let absent = UInt32.max

@@ -14,10 +14,10 @@ package struct VHDChain: DiskView {
     /// - Parameters:
     ///   - files: Youngest first.
     ///   - isPart: The oldest may be a differencing disk: the chain is merged, not read as a disk.
-    ///   - comparesIdentities: Whether each file must have the uuid that the one before it names as its parent's. After an
-    ///     interrupted merge it need not.
-    /// - Throws: ``BackupFailure`` of kind `corruptData` where a file is not the parent of the one before it, is larger than
-    ///   that, or has no parent where one follows; where the last one needs a parent and `isPart` is false.
+    ///   - comparesIdentities: Whether each file must have the uuid that the one before it names as its parent's. After
+    ///     an interrupted merge it need not.
+    /// - Throws: ``BackupFailure`` of kind `corruptData` where a file is not the parent of the one before it, is larger
+    ///   than that, or has no parent where one follows; where the last one needs a parent and `isPart` is false.
     package static func open(
         _ files: [VHDFile], isPart: Bool = false, comparesIdentities: Bool = true
     ) async throws -> VHDChain {

@@ -2,8 +2,8 @@ import BackupFormats
 
 /// A whole disk as the stream of a dynamic VHD, for import on a host. (Spec: xo-proxy §7.4.)
 ///
-/// Footer, header, table, the blocks that are present in ascending order, each whole with all bits set, footer. The length
-/// is known before the first byte. Blocks are read a few ahead; memory is that and the list of blocks.
+/// Footer, header, table, the blocks that are present in ascending order, each whole with all bits set, footer. The
+/// length is known before the first byte. Blocks are read a few ahead; memory is that and the list of blocks.
 package actor VHDExport: ByteSource {
     private static let tablePieceEntries = 16 << 10
 

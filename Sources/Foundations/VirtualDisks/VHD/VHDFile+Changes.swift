@@ -1,11 +1,11 @@
 import BackupFormats
 
 extension VHDFile {
-    /// Lays a block over what is there: sectors that it holds replace the file's, the others stay. A block that was absent
-    /// is put behind all others; the closing footer goes.
+    /// Lays a block over what is there: sectors that it holds replace the file's, the others stay. A block that was
+    /// absent is put behind all others; the closing footer goes.
     ///
-    /// - Throws: ``BackupFailure`` of kind `invalidInput` for a block behind the end of the disk, `unsupported` where the file
-    ///   would have more blocks than a VHD can hold, and what the file throws.
+    /// - Throws: ``BackupFailure`` of kind `invalidInput` for a block behind the end of the disk, `unsupported` where
+    ///   the file would have more blocks than a VHD can hold, and what the file throws.
     package func write(_ block: VHDBlock) async throws {
         guard block.index >= 0, VHDPlaces.usedBytes(of: block.index, size: size) > 0,
             block.bytes.count == DiskGeometry.blockBytes

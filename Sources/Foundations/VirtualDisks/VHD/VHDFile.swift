@@ -5,14 +5,15 @@ import BackupFormats
 /// Reading may be done by several at once; changes are made by one at a time, while nobody reads.
 ///
 /// A kill at any moment leaves one of two things: a file that opens strictly and has all that it had, or one that opens
-/// leniently, in which every block is as before, or as written, or (only those being overwritten in that moment) a mixture
-/// of both. In particular:
+/// leniently, in which every block is as before, or as written, or (only those being overwritten in that moment) a
+/// mixture of both. In particular:
 ///
 /// - A block that is new lies whole behind all others before its entry in the table names it.
-/// - The first change makes the closing footer go; ``finish(_:)`` puts one there when everything before it is on the disk,
-///   and only then touches the footer in front. Until both agree the file opens leniently only, with the old footer.
-/// - ``grow(to:)`` moves blocks out of the way by copying: the old place is overwritten only when the table on the disk names
-///   the new one. It can be repeated from any point.
+/// - The first change makes the closing footer go; ``finish(_:)`` puts one there when everything before it is on the
+///   disk, and only then touches the footer in front. Until both agree the file opens leniently only, with the old
+///   footer.
+/// - ``grow(to:)`` moves blocks out of the way by copying: the old place is overwritten only when the table on the disk
+///   names the new one. It can be repeated from any point.
 ///
 /// Against a loss of power, which may keep later writes and lose earlier ones, ``sync()`` before anything else is made
 /// to depend on blocks that were written (a note of progress, the removal of the file that they came from).
@@ -21,8 +22,8 @@ package actor VHDFile {
         /// Both footers are there and alike.
         case strict
         /// A change may have been interrupted: one of the footers may be missing, broken or another than the other, and
-        /// blocks of the table may lie inside of others or behind the end of the file, which is an error only where such a
-        /// block is read.
+        /// blocks of the table may lie inside of others or behind the end of the file, which is an error only where
+        /// such a block is read.
         case lenient
     }
 

@@ -3,8 +3,8 @@ import BackupFormats
 /// Writes a new VHD file from blocks in any order. (Spec: xo-proxy §7.4.)
 ///
 /// Blocks are put one behind the other as they come, zeros in them as holes. The front of the file stays empty until
-/// ``finish()``: it writes table, header and closing footer, has them on the disk, and only then the footer in front, without
-/// which no reader takes the file for a VHD.
+/// ``finish()``: it writes table, header and closing footer, has them on the disk, and only then the footer in front,
+/// without which no reader takes the file for a VHD.
 package actor VHDFileWriter {
     /// Name and identity of the disk that a new one is the difference to.
     package struct Parent: Sendable {
@@ -32,8 +32,8 @@ package actor VHDFileWriter {
     ///   - name: What it is called in errors.
     ///   - parent: For a differencing disk.
     ///   - timeStamp: Of the footer, in seconds; informative.
-    /// - Throws: ``BackupFailure`` of kind `unsupported` for a disk above ``VHDLimits/diskBytes``, `invalidInput` where the
-    ///   parent's name is too long, and what the file throws.
+    /// - Throws: ``BackupFailure`` of kind `unsupported` for a disk above ``VHDLimits/diskBytes``, `invalidInput` where
+    ///   the parent's name is too long, and what the file throws.
     package static func create(
         _ file: any RandomAccess, name: String, size: UInt64, uuid: DiskUUID, parent: Parent? = nil,
         timeStamp: UInt32 = 0
@@ -63,8 +63,8 @@ package actor VHDFileWriter {
 
     /// Stores a block. Of a dynamic disk, one that is all zeros is left out.
     ///
-    /// - Throws: ``BackupFailure`` of kind `corruptData` for a block behind the end of the disk or one that was there before,
-    ///   `unsupported` where the file would have more blocks than a VHD can hold, and what the file throws.
+    /// - Throws: ``BackupFailure`` of kind `corruptData` for a block behind the end of the disk or one that was there
+    ///   before, `unsupported` where the file would have more blocks than a VHD can hold, and what the file throws.
     package func write(_ block: DiskBlock) async throws {
         try await write(VHDBlock(index: block.index, bytes: block.bytes))
     }

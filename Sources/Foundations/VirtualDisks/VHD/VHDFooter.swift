@@ -35,8 +35,8 @@ package struct VHDFooter: Sendable, Equatable {
 
     package var features: UInt32 = 2
     package var timeStamp: UInt32 = 0
-    /// `win `: tools that do not know the creator, `qemu-img` among them, compute the disk's size from the geometry, which
-    /// is seldom exact; from this one they take the size fields.
+    /// `win `: tools that do not know the creator, `qemu-img` among them, compute the disk's size from the geometry,
+    /// which is seldom exact; from this one they take the size fields.
     package var creatorApplication: UInt32 = 0x7769_6e20
     package var creatorVersion: UInt32 = 0
     /// `Wi2k`.

@@ -13,7 +13,8 @@ struct VHDPlaces {
     /// The first of these, described.
     private(set) var problem: FormatError?
 
-    /// - Parameter limit: Where blocks must end: the closing footer, or the end of the file; nil: of a stream, not known.
+    /// - Parameter limit: Where blocks must end: the closing footer, or the end of the file; nil: of a stream, not
+    ///   known.
     init(_ table: VHDBlockTable, header: VHDHeader, size: UInt64, limit: UInt64?) {
         let entries = table.entriesInFileOrder
         var taken = header.tableEnd

@@ -3,12 +3,12 @@ package import BackupFormats
 /// A VHD that arrives as a stream, read forward only: a disk that a host exports. (Spec: xo-proxy §7.4.)
 ///
 /// Blocks come in the order of the file, which need not be that of the disk. Gaps between structures are passed over,
-/// locators among them. The disk's last block may be stored short. Blanks may stand before the last footer, which must be
-/// the first one again: only then the transfer was whole, and only then `nextBlock` gives nil.
+/// locators among them. The disk's last block may be stored short. Blanks may stand before the last footer, which must
+/// be the first one again: only then the transfer was whole, and only then `nextBlock` gives nil.
 ///
 /// Sectors whose bit is clear are zeros on a dynamic disk. On a differencing disk they are the parent's, which a stream
-/// does not hold: a block of which some sectors are the parent's is refused (`unsupported`), one of which all are does not
-/// come. Hosts export whole blocks only.
+/// does not hold: a block of which some sectors are the parent's is refused (`unsupported`), one of which all are does
+/// not come. Hosts export whole blocks only.
 ///
 /// Memory: one block, one piece of the source, and 24 bytes for each block that comes.
 package actor VHDReader: DiskSource {
@@ -44,8 +44,8 @@ package actor VHDReader: DiskSource {
     /// Reads up to the end of the block table.
     ///
     /// - Parameter name: What the disk is called in errors: `disk xvda of web1`.
-    /// - Throws: ``BackupFailure`` of kind `corruptData` where this is no VHD, `unavailable` where the stream ends too early or
-    ///   holds an HTTP response, and what the source throws.
+    /// - Throws: ``BackupFailure`` of kind `corruptData` where this is no VHD, `unavailable` where the stream ends too
+    ///   early or holds an HTTP response, and what the source throws.
     package static func open(_ source: any ByteSource, name: String = "disk") async throws -> VHDReader {
         let input = ForwardReader(source)
         do {
@@ -83,8 +83,8 @@ package actor VHDReader: DiskSource {
         isDifferencing = footer.type == .differencing
     }
 
-    /// What the table says. A block of a differencing disk without any sector of its own is announced, too, but does not
-    /// come.
+    /// What the table says. A block of a differencing disk without any sector of its own is announced, too, but does
+    /// not come.
     package nonisolated func willCome(_ index: Int) -> Bool? {
         VHDPlaces.usedBytes(of: index, size: size) > 0 && table[index] != nil
     }
