@@ -564,6 +564,9 @@ package nonisolated struct WireSyncStreamItem: Sendable {
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
+    /// Ours: what the sender can do beyond the protocol. Peers of another make ignore it.
+    package var cairnCapabilities: UInt64 = 0
+
     package var unknownFields = SwiftProtobuf.UnknownStorage()
 
     package init() {}
@@ -1656,18 +1659,29 @@ nonisolated extension WireSyncStreamItem.SyncActionEncrypted: SwiftProtobuf.Mess
 
 nonisolated extension WireSyncStreamItem.SyncActionHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = WireSyncStreamItem.protoMessageName + ".SyncActionHeartbeat"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}h\u{f}cairn_capabilities\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1000: try { try decoder.decodeSingularUInt64Field(value: &self.cairnCapabilities) }()
+      default: break
+      }
+    }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.cairnCapabilities != 0 {
+      try visitor.visitSingularUInt64Field(value: self.cairnCapabilities, fieldNumber: 1000)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireSyncStreamItem.SyncActionHeartbeat, rhs: WireSyncStreamItem.SyncActionHeartbeat) -> Bool {
+    if lhs.cairnCapabilities != rhs.cairnCapabilities {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
