@@ -3,7 +3,7 @@ import BackupFormats
 /// Several VHD files, each the difference to the next, as one disk. (Spec: xo-proxy §7.5, §7.6.)
 ///
 /// Each sector is that of the youngest file that holds it. The disk is as large as the youngest says; older ones may be
-/// smaller, and are zeros behind their end.
+/// smaller, and are zeros behind their end, or larger, where a merge of a grown disk was interrupted.
 package struct VHDChain: DiskView {
     /// Youngest first.
     private let files: [VHDFile]
@@ -16,8 +16,8 @@ package struct VHDChain: DiskView {
     ///   - isPart: The oldest may be a differencing disk: the chain is merged, not read as a disk.
     ///   - comparesIdentities: Whether each file must have the uuid that the one before it names as its parent's. After
     ///     an interrupted merge it need not.
-    /// - Throws: ``BackupFailure`` of kind `corruptData` where a file is not the parent of the one before it, is larger
-    ///   than that, or has no parent where one follows; where the last one needs a parent and `isPart` is false.
+    /// - Throws: ``BackupFailure`` of kind `corruptData` where a file is not the parent of the one before it, or has
+    ///   no parent where one follows; where the last one needs a parent and `isPart` is false.
     package static func open(
         _ files: [VHDFile], isPart: Bool = false, comparesIdentities: Bool = true
     ) async throws -> VHDChain {
@@ -32,9 +32,6 @@ package struct VHDChain: DiskView {
             guard expected == found || !comparesIdentities else {
                 throw BackupFailure(
                     .corruptData, "\(parent.name) (\(found)) is not the parent of \(child.name), which is \(expected)")
-            }
-            guard await parent.size <= child.size else {
-                throw BackupFailure(.corruptData, "\(parent.name) is larger than \(child.name), which depends on it")
             }
             child = parent
         }
@@ -53,13 +50,22 @@ package struct VHDChain: DiskView {
 
     package func presentBlocks() async throws -> [Int] {
         guard files.count > 1 else { return await files.first?.presentBlocks ?? [] }
+        let count = DiskGeometry.blockCount(size)
         var present: Set<Int> = []
-        for file in files { present.formUnion(await file.presentBlocks) }
+        for file in files { present.formUnion(await file.presentBlocks.lazy.filter { $0 < count }) }
         return present.sorted()
     }
 
     package func block(_ index: Int) async throws -> [UInt8] {
-        try await merged(index)?.bytes ?? [UInt8](repeating: 0, count: DiskGeometry.blockBytes)
+        let used = VHDPlaces.usedBytes(of: index, size: size)
+        guard used > 0, var bytes = try await merged(index)?.bytes else {
+            return [UInt8](repeating: 0, count: DiskGeometry.blockBytes)
+        }
+        if used < DiskGeometry.blockBytes {
+            bytes.removeLast(DiskGeometry.blockBytes - used)
+            bytes.appendZeros(DiskGeometry.blockBytes - used)
+        }
+        return bytes
     }
 
     /// What these files together hold of a block; nil where none of them has any of it.

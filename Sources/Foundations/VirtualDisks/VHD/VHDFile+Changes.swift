@@ -2,7 +2,8 @@ import BackupFormats
 
 extension VHDFile {
     /// Lays a block over what is there: sectors that it holds replace the file's, the others stay. A block that was
-    /// absent is put behind all others; the closing footer goes.
+    /// absent is put behind all others, and named in the table on the disk by the next ``sync()``. The closing footer
+    /// goes.
     ///
     /// - Throws: ``BackupFailure`` of kind `invalidInput` for a block behind the end of the disk, `unsupported` where
     ///   the file would have more blocks than a VHD can hold, and what the file throws.
@@ -42,8 +43,21 @@ extension VHDFile {
         try await put(sectors.bytes, at: place)
     }
 
-    /// Has all that was written on the disk when it returns.
-    package func sync() async throws { try await file.sync() }
+    /// Has all that was written on the disk when it returns: blocks first, then the entries that name new ones.
+    package func sync() async throws {
+        try await file.sync()
+        let named = unnamed
+        guard !named.isEmpty else { return }
+        let perSector = VHDLimits.sectorBytes / VHDBlockTable.entryBytes
+        let sectors = Set(named.map { $0 / perSector }).sorted()
+        for sector in sectors {
+            try await file.write(
+                table.encode(sector * perSector..<(sector + 1) * perSector),
+                at: header.tableOffset + UInt64(sector * VHDLimits.sectorBytes))
+        }
+        try await file.sync()
+        unnamed.subtract(named)
+    }
 
     /// Ends changes: brings blocks and table to the disk, then writes the closing footer, then the one in front.
     ///
@@ -55,7 +69,7 @@ extension VHDFile {
         footer.geometry = VHDGeometry(diskOf: size)
         footer.type = self.footer.type
         let bytes = footer.encode()
-        try await file.sync()
+        try await sync()
         let closed = end + UInt64(VHDFooter.byteCount)
         try await file.write(bytes, at: end)
         if fileSize > closed { try await file.truncate(to: closed) }
@@ -89,6 +103,7 @@ extension VHDFile {
         }
         try await reopen()
         try await clearPadding()
+        try await sync()
         var longer = header
         longer.maxTableEntries = max(header.maxTableEntries, DiskGeometry.blockCount(newSize))
         if longer.tableEnd > header.tableEnd { try await moveAway(before: longer.tableEnd, &longer) }
@@ -115,7 +130,7 @@ extension VHDFile {
         isClosed = false
     }
 
-    /// Puts a block behind all others, and only then into the table.
+    /// Puts a block behind all others.
     private func append(_ block: VHDBlock) async throws {
         let sector = try reserve()
         let place = UInt64(sector) * 512
@@ -128,7 +143,7 @@ extension VHDFile {
             try await file.truncate(to: blockEnd)
         }
         fileSize = max(fileSize, blockEnd)
-        try await enter(sector, at: block.index)
+        try name(sector, at: block.index)
     }
 
     /// The sector of the next block.
@@ -141,10 +156,10 @@ extension VHDFile {
         return sector
     }
 
-    private func enter(_ sector: UInt32, at index: Int) async throws {
+    /// Notes a block's new place; the table on the disk learns it with the next ``sync()``.
+    private func name(_ sector: UInt32, at index: Int) throws {
         try table.set(sector, at: index)
-        let offset = header.tableOffset + UInt64(index * VHDBlockTable.entryBytes)
-        try await file.write(table.encode(index..<index + 1), at: offset)
+        unnamed.insert(index)
     }
 
     private func put(_ bytes: [UInt8], at offset: UInt64) async throws {
@@ -182,10 +197,8 @@ extension VHDFile {
             longer.locators[position].offset = end
             end += (UInt64(locator.byteCount) + 511) / 512 * 512
         }
-        guard !moved.isEmpty else { return }
-        try await file.sync()
-        for (index, sector) in moved { try await enter(sector, at: index) }
-        try await file.sync()
+        for (index, sector) in moved { try name(sector, at: index) }
+        try await sync()
     }
 
     /// Marks the entries that are new as absent.

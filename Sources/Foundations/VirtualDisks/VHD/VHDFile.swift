@@ -4,19 +4,20 @@ import BackupFormats
 ///
 /// Reading may be done by several at once; changes are made by one at a time, while nobody reads.
 ///
-/// A kill at any moment leaves one of two things: a file that opens strictly and has all that it had, or one that opens
-/// leniently, in which every block is as before, or as written, or (only those being overwritten in that moment) a
-/// mixture of both. In particular:
+/// A kill or a loss of power at any moment leaves one of two things: a file that opens strictly and has all that it
+/// had, or one that opens leniently, in which every block is as before, or as written, or (only those that were
+/// overwritten since the last ``sync()``) a mixture of both. In particular:
 ///
-/// - A block that is new lies whole behind all others before its entry in the table names it.
-/// - The first change makes the closing footer go; ``finish(_:)`` puts one there when everything before it is on the
+/// - The first change takes the closing footer away; ``finish(_:)`` puts one there when everything before it is on the
 ///   disk, and only then touches the footer in front. Until both agree the file opens leniently only, with the old
 ///   footer.
+/// - A block that is new lies whole on the disk, behind all others, before the table on the disk names it: that happens
+///   in ``sync()``. A block that was not synced may be absent again.
 /// - ``grow(to:)`` moves blocks out of the way by copying: the old place is overwritten only when the table on the disk
 ///   names the new one. It can be repeated from any point.
 ///
-/// Against a loss of power, which may keep later writes and lose earlier ones, ``sync()`` before anything else is made
-/// to depend on blocks that were written (a note of progress, the removal of the file that they came from).
+/// So ``sync()`` before anything else is made to depend on blocks that were written: a note of progress, the removal of
+/// the file that they came from.
 package actor VHDFile {
     package enum Strictness: Sendable {
         /// Both footers are there and alike.
@@ -41,6 +42,8 @@ package actor VHDFile {
     var fileSize: UInt64
     /// The disk's last block, where it is stored shorter than others are.
     var shortBlock: Int?
+    /// Blocks that the table on the disk does not name yet where they are.
+    var unnamed: Set<Int> = []
     /// Blocks that lie where none can be.
     var unreadable: Set<Int>
     /// Whether the closing footer is there.

@@ -47,8 +47,9 @@ struct VHDPlaces {
         }
     }
 
-    /// Bytes of a block that belong to a disk of `size` bytes; 0 behind its end.
+    /// Bytes of a block that belong to a disk of `size` bytes; 0 outside of it.
     static func usedBytes(of index: Int, size: UInt64) -> Int {
+        guard index >= 0, index < VHDLimits.tableEntries else { return 0 }
         let start = UInt64(index) * UInt64(DiskGeometry.blockBytes)
         return start >= size ? 0 : Int(min(size - start, UInt64(DiskGeometry.blockBytes)))
     }
