@@ -3,18 +3,23 @@ import BackupFormats
 import NIOCore
 import NIOPosix
 import NIOSSL
+import Synchronization
 
 /// The HTTP clients of one connection to a pool.
 ///
 /// Calls that change nothing share connections that stay open: one that the host has closed meanwhile is noticed by the
 /// next call, which is then repeated. All others get a connection of their own, so that this cannot happen to them.
-struct XenClients: Sendable {
+final class XenClients: Sendable {
+    private struct State {
+        var transfers: HTTPClient?
+        var isShutDown = false
+    }
+
     let shared: HTTPClient
     let single: HTTPClient
-    /// Like `single`, but over the pool's network for backups, if it has one.
-    private(set) var transfers: HTTPClient
     private let target: XenTarget
     private let limits: XenLimits
+    private let state = Mutex(State())
 
     init(_ target: XenTarget, _ limits: XenLimits) {
         self.target = target
@@ -24,14 +29,17 @@ struct XenClients: Sendable {
             configuration: Self.configuration(target, limits, usesPerConnection: nil))
         single = HTTPClient(
             eventLoopGroupProvider: .singleton, configuration: Self.configuration(target, limits, usesPerConnection: 1))
-        transfers = single
     }
 
+    /// Like `single`, but over the pool's network for backups, if it has one.
+    var transfers: HTTPClient { state.withLock { $0.transfers } ?? single }
+
     /// Sends transfers to other addresses than those in their URLs; certificates are still checked for the latter.
-    mutating func redirectTransfers(_ addresses: [String: String]) {
+    func redirectTransfers(_ addresses: [String: String]) {
         var configuration = Self.configuration(target, limits, usesPerConnection: 1)
         configuration.dnsOverride = addresses
-        transfers = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        state.withLock { $0.transfers = client }
     }
 
     private static func configuration(
@@ -56,14 +64,33 @@ struct XenClients: Sendable {
     }
 
     func shutDown() async {
-        for client in [shared, single] + (transfers === single ? [] : [transfers]) { try? await client.shutdown() }
+        for client in takeAll() { try? await client.shutdown() }
+    }
+
+    /// A connection that nobody closed is closed here: the clients must not go before.
+    deinit {
+        let left = takeAll()
+        if !left.isEmpty { Task { for client in left { try? await client.shutdown() } } }
+    }
+
+    /// The clients, once.
+    private func takeAll() -> [HTTPClient] {
+        state.withLock { state in
+            guard !state.isShutDown else { return [] }
+            state.isShutDown = true
+            return [shared, single] + (state.transfers.map { [$0] } ?? [])
+        }
     }
 }
 
 /// Why a request has no answer, as far as it decides what to do next.
 enum XenTransportFault {
+    /// Linux's codes for an unreachable network, a refused connection and an unreachable host.
+    private static let unreachable: Set<CInt> = [101, 111, 113]
+
     /// Whether the request cannot have reached the host.
     static func isUnsent(_ error: any Error) -> Bool {
+        if let error = error as? IOError { return unreachable.contains(error.errnoCode) }
         if error is NIOConnectionError { return true }
         guard let error = error as? HTTPClientError else { return isTLS(error) }
         return [.connectTimeout, .tlsHandshakeTimeout, .httpProxyHandshakeTimeout, .getConnectionFromPoolTimeout]

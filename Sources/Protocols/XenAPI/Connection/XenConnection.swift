@@ -36,22 +36,22 @@ package final class XenConnection: XenHost {
     package static func open(
         _ target: XenTarget, limits: XenLimits = XenLimits(), logger: Logger
     ) async throws -> XenConnection {
-        var clients = XenClients(target, limits)
+        let clients = XenClients(target, limits)
         let transport = CallTransport(clients, limits)
         let session = XenSession(target) { method, parameters, address in
             try await transport.send(method, parameters, to: address, isReadOnly: false)
         }
-        let first = XenConnection(clients, session, transport, limits, logger)
+        let connection = XenConnection(clients, session, transport, limits, logger)
         do {
             _ = try await session.current()
-            let network = try await PoolNetwork.learn(from: first)
+            let network = try await PoolNetwork.learn(from: connection)
             await session.know(members: network.members)
-            guard !network.backupAddresses.isEmpty else { return first }
+            guard !network.backupAddresses.isEmpty else { return connection }
             let state = try await session.current()
             clients.redirectTransfers(network.overrides(master: state.address.host))
-            return XenConnection(clients, session, transport, limits, logger)
+            return connection
         } catch {
-            await first.close()
+            await connection.close()
             throw (error as? CallTransport.Fault)?.failure ?? error
         }
     }

@@ -65,7 +65,7 @@ final class XenDownload: XenTransfer {
                         pipe.end(BackupFailure(.unavailable, "\(label): nothing came for \(limit)"))
                         return
                     }
-                    try? await Task.sleep(for: min(limit / 4, .seconds(10)))
+                    try? await Task.sleep(for: min(limits.inactivity / 4, .seconds(10)))
                 }
             }
             await group.next()
