@@ -225,8 +225,8 @@ let testTargets: [Target] = [
     tests(
         "XenOrchestraProxy",
         [
-            "XenOrchestraProxy", "XenBackup", "ManagementAPI", "BackupFormats", "Tasks", "StateDatabase", "Platform",
-            logging,
+            "XenOrchestraProxy", "XenBackup", "ManagementAPI", "BackupProtocol", "BackupFormats", "Tasks",
+            "StateDatabase", "Platform", logging,
         ]),
     .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: house),
 ]

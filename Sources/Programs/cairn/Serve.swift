@@ -55,14 +55,17 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "File with the token that Prometheus sends to read /metrics. Default: there is no such page.")
     var metricsTokenFile: String?
 
+    @Option(help: "Days after which Xen Orchestra gets another token by itself. Default: it keeps the one that it has.")
+    var xoTokenDays: Int?
+
     /// Pieces of file work that may wait for a worker.
     static let waitingWork = 4096
 
     func validate() throws {
         guard idleTimeout > 0, stopTimeout >= 0, memoryBudget >= 16, (minimumFreeSpace ?? 0) >= 0,
-            collectionMemory >= 0
+            collectionMemory >= 0, (xoTokenDays ?? 1) > 0
         else {
-            throw ValidationError("timeouts and sizes must be positive; --memory-budget is at least 16")
+            throw ValidationError("times and sizes must be positive; --memory-budget is at least 16")
         }
         guard (certificate == nil) == (certificateKey == nil) else {
             throw ValidationError("--certificate and --certificate-key go together")

@@ -20,6 +20,7 @@ struct ServerAssembly {
     private let sessions: SessionOpener
     private let workers: WorkerPool
     private let scheduler: JobScheduler
+    private let xen: XenProxy
     private let listener: Listener
     private let logger: Logger
 
@@ -74,9 +75,13 @@ struct ServerAssembly {
                 name: ProcessInformation.hostName, fingerprint: { door.fingerprint }, version: CairnVersion.text,
                 certificate: door),
             logger: logger)
+        xen = try XenProxy(
+            xen: NoMachines(), folder: database.folder, tasks: tasks, workers: workers,
+            rotationDays: command.xoTokenDays, time: time, logger: logger)
+        xen.announce()
+        let rest = RESTServer(services: services, metrics: try command.metricsPage())
         listener = try Listener(
-            configuration: try command.listenerConfiguration(),
-            handler: RESTServer(services: services, metrics: try command.metricsPage()), time: time,
+            configuration: try command.listenerConfiguration(), handler: xen.handler(before: rest), time: time,
             logger: logger)
         door.set(listener)
     }
@@ -96,6 +101,8 @@ struct ServerAssembly {
                 services: [
                     .init(service: listener), .init(service: CertificateReload(listener: listener, logger: logger)),
                     .init(service: Schedule(scheduler: scheduler)),
+                    // The last one stops first: jobs end while their callers are connected.
+                    .init(service: XenShutdown(trees: xen.trees)),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         defer { try? access.withdrawLocalAdmin() }

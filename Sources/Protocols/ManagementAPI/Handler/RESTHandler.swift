@@ -16,7 +16,15 @@ package protocol RESTHandler: Sendable {
     /// Most bytes that a body of this request may have. The listener takes at most one byte more and hands over
     /// what it has, so that the answer to a body that is too long is made here.
     func bodyLimit(method: String, target: String) -> Int
+    /// The same for a handler whose limit depends on who asks; names of fields in lower case.
+    func bodyLimit(method: String, target: String, headers: [(name: String, value: String)]) -> Int
     func handle(_ request: RESTRequest) async -> RESTAnswer
     /// Who sends this request, for requests of a native session; nil if that is unknown or refused.
     func identify(_ request: RESTRequest) async -> AuthID?
+}
+
+extension RESTHandler {
+    package func bodyLimit(method: String, target: String, headers: [(name: String, value: String)]) -> Int {
+        bodyLimit(method: method, target: target)
+    }
 }

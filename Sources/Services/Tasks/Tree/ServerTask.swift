@@ -21,7 +21,7 @@ enum ServerTask {
         ]
         if let end = task.endTime { json["end"] = .integer(end * 1000) }
         json["properties"] = .object(properties)
-        json["data"] = TaskFold.data(upid.workerType, properties)
+        json["data"] = TaskEvent.data(upid.workerType, properties)
         json["upid"] = .string("\(upid)")
         if let text = task.status {
             switch TaskStatus.classify(text) {

@@ -24,3 +24,16 @@ package struct TaskEvent: Sendable, Equatable {
         self.kind = kind
     }
 }
+
+extension TaskEvent {
+    /// The properties of a task as readers see them: its name in front.
+    package static func properties(_ name: String, _ properties: JSONObject) -> JSONObject {
+        JSONObject([.init(name: "name", value: .string(name))] + properties.members.filter { $0.name != "name" })
+    }
+
+    /// What older readers know as `data`: the properties without the name; of a metadata restore, the metadata.
+    package static func data(_ name: String, _ properties: JSONObject) -> JSONValue {
+        if name == "metadataRestore", let metadata = properties["metadata"] { return metadata }
+        return .object(JSONObject(properties.members.filter { $0.name != "name" }))
+    }
+}

@@ -41,7 +41,7 @@ struct TaskFold: Sendable {
             guard records[id] == nil, parent.map({ records[$0] != nil && records[$0]?.end == nil }) ?? records.isEmpty
             else { return false }
             records[id] = TaskPart(
-                name: name, parent: parent, start: event.time, properties: Self.named(name, properties))
+                name: name, parent: parent, start: event.time, properties: TaskEvent.properties(name, properties))
             if let parent { records[parent]?.children.append(id) } else { root = id }
             return true
         }
@@ -62,17 +62,6 @@ struct TaskFold: Sendable {
     }
 
     mutating func markInterrupted(_ id: String) { records[id]?.isInterrupted = true }
-
-    /// The members of a start event: the properties with the name in front.
-    static func named(_ name: String, _ properties: JSONObject) -> JSONObject {
-        JSONObject([.init(name: "name", value: .string(name))] + properties.members.filter { $0.name != "name" })
-    }
-
-    /// What older callers know as `data`: the properties without the name; of a metadata restore, the metadata.
-    static func data(_ name: String, _ properties: JSONObject) -> JSONValue {
-        if name == "metadataRestore", let metadata = properties["metadata"] { return metadata }
-        return .object(JSONObject(properties.members.filter { $0.name != "name" }))
-    }
 
     /// Those tasks below `id` that have not ended, the deepest first.
     func pending(below id: String) -> [String] {
@@ -134,7 +123,7 @@ struct TaskFold: Sendable {
         if let end = record.end { task["end"] = .integer(end) }
         if let time = record.abortionRequestedAt { task["abortionRequestedAt"] = .integer(time) }
         task["properties"] = .object(record.properties)
-        task["data"] = Self.data(record.name, record.properties)
+        task["data"] = TaskEvent.data(record.name, record.properties)
         if !record.infos.isEmpty { task["infos"] = .array(record.infos) }
         if !record.warnings.isEmpty { task["warnings"] = .array(record.warnings) }
         if let result = record.result { task["result"] = result }

@@ -30,21 +30,28 @@ struct HTTP1ResponseSender: Sendable {
         self.keepsAlive = keepsAlive && (length != nil || isChunked || !mayHaveBody)
     }
 
-    /// Sends it all; the result says whether the connection may go on.
-    func send() -> EventLoopFuture<Bool> {
+    /// Sends it all; the result says whether the connection may go on. A streamed body is sent by a task, to be
+    /// cancelled when the client is gone.
+    func send() -> (sent: EventLoopFuture<Bool>, task: Task<Void, Never>?) {
         let keepsAlive = keepsAlive
         let head = channel.allocator.buffer(string: headText)
-        guard hasBody else { return channel.writeAndFlush(head).map { keepsAlive } }
+        guard hasBody else { return (channel.writeAndFlush(head).map { keepsAlive }, nil) }
         switch response.body {
         case .bytes(let bytes):
             channel.write(head, promise: nil)
-            return send(bytes, from: 0).map { keepsAlive }
+            return (send(bytes, from: 0).map { keepsAlive }, nil)
         case .stream(let source, _):
             channel.writeAndFlush(head, promise: nil)
-            return channel.eventLoop.makeFutureWithTask {
-                try await send(source)
-                return keepsAlive
+            let sent = channel.eventLoop.makePromise(of: Bool.self)
+            let task = Task {
+                do {
+                    try await send(source)
+                    sent.succeed(keepsAlive)
+                } catch {
+                    sent.fail(error)
+                }
             }
+            return (sent.futureResult, task)
         }
     }
 

@@ -34,6 +34,8 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var deadline: Scheduled<Void>?
     private var isQuiescing = false
     private var isParsing = false
+    /// Sends a streamed body.
+    private var sender: Task<Void, Never>?
 
     init(_ surroundings: ConnectionSurroundings, gate: ReadGate) {
         self.surroundings = surroundings
@@ -46,6 +48,8 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         deadline?.cancel()
+        // What a body is made of must not wait for somebody who is gone.
+        sender?.cancel()
         if case .body(let request) = stage { gate.share.giveUnfinished(request.body.count) }
         if case .upgraded = stage {} else { stage = .closing }
         context.fireChannelInactive()
@@ -105,7 +109,8 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func begin(_ head: HTTP1RequestHead, context: ChannelHandlerContext) throws {
         let body = try HTTP1Body(of: head)
-        let limit = surroundings.handler.bodyLimit(method: head.method, target: head.target)
+        let limit = surroundings.handler.bodyLimit(
+            method: head.method, target: head.target, headers: head.fields.headers)
         let request = IncomingRequest(head: head, reader: body, limit: limit)
         stage = .body(request)
         arm(surroundings.limits.bodyTime, idle: false, context: context)
@@ -181,8 +186,11 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
         let sender = HTTP1ResponseSender(
             response, method: method, isVersion10: isVersion10, keepsAlive: keepsAlive, channel: context.channel)
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        sender.send().whenComplete { result in
+        let (sent, task) = sender.send()
+        self.sender = task
+        sent.whenComplete { result in
             let (handler, context) = bound.value
+            handler.sender = nil
             if case .success(true) = result {
                 handler.nextRequest(context: context)
             } else {

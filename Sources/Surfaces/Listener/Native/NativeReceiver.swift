@@ -33,7 +33,8 @@ final class NativeReceiver: RequestReceiver {
         if let call = sessionCall(head) { return StreamAdmission(call.session.handler.admit(call.head)) }
         if opensSession(head), session != nil || isOpening { return .answer(Self.secondSession) }
         return .collect(
-            limit: surroundings.handler.bodyLimit(method: head.method, target: head.target), tooLong: nil)
+            limit: surroundings.handler.bodyLimit(method: head.method, target: head.target, headers: head.headers),
+            tooLong: nil)
     }
 
     func receive(_ head: StreamHead, body: [UInt8]) -> @Sendable () async -> StreamAnswer {
