@@ -105,6 +105,13 @@ let services: [Target] = [
         "ObjectStorage", on: "Services",
         ["BackupFormats", "Platform", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL, crypto, logging]),
     room(
+        "PeerSync", on: "Services",
+        [
+            "BackupFormats", "PeerSyncProtocol", "AccessControl", "Tasks", "StateDatabase", "Platform", protobuf,
+            crypto,
+            logging,
+        ]),
+    room(
         "XenBackup", on: "Services",
         [
             "BackupFormats", "BlobCoding", "VirtualDisks", "XenAPI", "ObjectStorage", "BackupClient", "BackupProtocol",
@@ -213,6 +220,7 @@ let testTargets: [Target] = [
         "Commands",
         ["Commands", "BackupFormats", "ManagementAPI", "BackupClient", "BlobEncryption", "Platform", argumentParser]),
     tests("VirtualDisks", ["VirtualDisks", "BackupFormats", "Platform", crypto]),
+    tests("PeerSync", ["PeerSync", "PeerSyncProtocol", "BackupFormats", "StateDatabase", "Platform", protobuf]),
     tests("PeerSyncProtocol", ["PeerSyncProtocol", "BackupFormats", protobuf, crypto]),
     tests("XenAPI", ["XenAPI", "BackupFormats", nioCore, nioPosix, nioHTTP1]),
     tests("ObjectStorage", ["ObjectStorage", "BackupFormats", "Platform"]),

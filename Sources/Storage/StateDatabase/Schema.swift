@@ -58,6 +58,22 @@ enum Schema {
                     ) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("peers-1") { database in
+            try database.execute(
+                sql: """
+                    CREATE TABLE peer_operations (
+                        number INTEGER PRIMARY KEY AUTOINCREMENT,
+                        key_id TEXT NOT NULL, original_id INTEGER NOT NULL,
+                        original_flow INTEGER NOT NULL, flow INTEGER NOT NULL, counter INTEGER NOT NULL,
+                        kind INTEGER NOT NULL, status INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+                        instance TEXT NOT NULL, repo TEXT NOT NULL, repo_guid TEXT NOT NULL, plan TEXT NOT NULL,
+                        message TEXT NOT NULL, payload BLOB NOT NULL,
+                        UNIQUE (key_id, original_id)
+                    );
+                    CREATE INDEX peer_operations_by_flow ON peer_operations (key_id, original_flow);
+                    CREATE INDEX peer_operations_by_start ON peer_operations (start);
+                    """)
+        }
         return migrator
     }
 }
