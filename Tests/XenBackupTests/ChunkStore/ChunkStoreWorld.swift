@@ -22,7 +22,7 @@ final class ChunkStoreWorld: Sendable {
     static let machine = "0c9d2c2e-97c4-4d2a-9d1a-5f6a3f8a1b01"
 
     let folder: URL
-    let fault = StepFault()
+    let fault = CountedFault()
     let access: AccessControl
     let registry: DatastoreRegistry
     let opener: SessionOpener
@@ -165,6 +165,26 @@ final class ChunkStoreWorld: Sendable {
     }
 }
 
+/// Fails at the n-th step by which the store comes, once.
+final class CountedFault: Sendable {
+    private let state = Mutex<(visited: Int, failAt: Int?)>((0, nil))
+
+    /// Counts from here; the step of that number fails, the first being 0.
+    func arm(_ number: Int?) { state.withLock { $0 = (0, number) } }
+
+    var visited: Int { state.withLock { $0.visited } }
+
+    var hook: @Sendable (StoreStep) throws -> Void {
+        { step in
+            let fails = self.state.withLock { state in
+                defer { state.visited += 1 }
+                return state.failAt == state.visited
+            }
+            if fails { throw SystemError("fault", "injected at \(step)", code: 5) }
+        }
+    }
+}
+
 /// A disk as a backup sends it.
 struct SentDisk: Sendable {
     let reference: String
@@ -241,6 +261,8 @@ struct TestDisk: Sendable {
     }
 
     mutating func grow(to byteCount: Int) { bytes += [UInt8](repeating: 0, count: byteCount - bytes.count) }
+
+    var presentBlocks: [Int] { present.sorted() }
 
     func blockBytes(_ index: Int) -> [UInt8] {
         let start = index * Self.block

@@ -23,11 +23,14 @@ package final class ImageReader: Sendable {
         var lastPlace = -1
     }
 
+    /// Whose threads decode; they live as long as this.
+    private let download: SnapshotDownload
     private let list: ChunkList
     private let fetcher: ChunkFetcher
     private let state = Mutex(State())
 
-    init(_ list: ChunkList, _ fetcher: ChunkFetcher) {
+    init(_ list: ChunkList, _ fetcher: ChunkFetcher, of download: SnapshotDownload) {
+        self.download = download
         self.list = list
         self.fetcher = fetcher
     }
@@ -114,6 +117,6 @@ extension SnapshotDownload {
     ///
     /// - Throws: ``BackupFailure``: `corruptData` where its index is not the one that the manifest lists.
     package func openImage(_ file: Manifest.File) async throws -> ImageReader {
-        ImageReader(try await chunks(of: file), try fetcher(for: file, cacheBytes: 0))
+        ImageReader(try await chunks(of: file), try fetcher(for: file, cacheBytes: 0), of: self)
     }
 }

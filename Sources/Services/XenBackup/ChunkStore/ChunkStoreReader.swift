@@ -30,7 +30,7 @@ final class ChunkStoreReader: VMBackupReader {
         if let file = download.manifest.file(XenArchive.stream) {
             return (ArchiveStream(try await download.openImage(file)), file.size)
         }
-        throw BackupFailure(.notFound, "The backup \(download.manifest.snapshot) has no export of a machine")
+        return try await MachineDownload(download: download, metadata: metadata).stream()
     }
 
     func close() async { await transport.close() }

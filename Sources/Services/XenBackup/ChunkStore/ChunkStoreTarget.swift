@@ -137,11 +137,17 @@ final class ChunkStoreTarget: VMBackupTarget {
         _ rule: RetentionRule, mode: VMBackupMode, scheduleID: String, isBefore: Bool, task: TaskNode
     ) async throws {
         let all = try await repository.backups(in: try await connection.snapshots(of: group))
-        let own = all.filter { $0.backup.metadata.mode == mode.rawValue && $0.backup.metadata.scheduleID == scheduleID }
-            .sorted { $0.backup.metadata.timestamp < $1.backup.metadata.timestamp }
+        var times: Set<Int64> = []
+        let own = all.filter { item in
+            let metadata = item.backup.metadata
+            return metadata.mode == mode.rawValue && metadata.scheduleID == scheduleID
+                && times.insert(metadata.timestamp).inserted
+        }.sorted { $0.backup.metadata.timestamp < $1.backup.metadata.timestamp }
         let base = isBefore ? state.withLock { $0.base?.snapshot } : nil
-        for item in try rule.dropped(own, isBefore: isBefore) {
-            let name = item.snapshot.name
+        for place in try RetentionTable.dropped(
+            own.map(\.backup.metadata.timestamp), by: rule, isBefore: isBefore)
+        {
+            let name = own[place].snapshot.name
             if name == base {
                 state.withLock { $0.postponed = name }
                 continue

@@ -18,7 +18,8 @@ final class ChunkStoreWriter: VMBackupWriter {
     private struct State: Sendable {
         var disks: [Disk] = []
         var byteCount: UInt64 = 0
-        var hasMachine = false
+        /// Disks of a full backup, by their ids in its description.
+        var machineDisks: [(id: String, archive: ArchiveName)] = []
     }
 
     private let plan: VMBackupPlan
@@ -86,12 +87,12 @@ final class ChunkStoreWriter: VMBackupWriter {
     // MARK: Machines
 
     func write(xva: any ByteSource, maxByteCount: UInt64) async throws -> UInt64 {
-        let byteCount = try await MachineUpload(upload: upload, stores: stores).run(xva)
+        let result = try await MachineUpload(upload: upload).run(xva)
         state.withLock { state in
-            state.hasMachine = true
-            state.byteCount += byteCount
+            state.machineDisks = result.archives
+            state.byteCount += result.byteCount
         }
-        return byteCount
+        return result.byteCount
     }
 
     // MARK: The end
@@ -114,6 +115,7 @@ final class ChunkStoreWriter: VMBackupWriter {
         switch plan.mode {
         case .full:
             content["xva"] = .string("./\(VirtualNames.date(snapshot.time)).xva")
+            for disk in state.machineDisks { archives[disk.id] = .string(disk.archive.name) }
         case .delta:
             var paths: JSONObject = [:]
             var isDifferencing: JSONObject = [:]
