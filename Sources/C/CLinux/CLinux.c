@@ -56,6 +56,14 @@ void cl_error_text(int code, char *buffer, size_t count) {
     snprintf(buffer, count, "%s", strerror_r(code, scratch, sizeof scratch));
 }
 
+int cl_pipe(int *reading, int *writing) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
+    *reading = ends[0];
+    *writing = ends[1];
+    return fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
 int cl_random(void *buffer, size_t count) {
     unsigned char *bytes = buffer;
     while (count > 0) {

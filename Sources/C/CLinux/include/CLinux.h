@@ -34,6 +34,9 @@ int cl_keep_big_blocks(int mmap_threshold, int trim_threshold, int arenas);
 /// Begins to write a part of the file (`count` 0: up to its end) to the disk, without waiting for it (sync_file_range).
 int cl_start_writing(int fd, int64_t offset, int64_t count);
 
+/// Makes a pipe that no other program inherits; reading from its first end does not wait.
+int cl_pipe(int *reading, int *writing);
+
 /// Writes the kernel's text for an error number into `buffer`, ended by zero.
 void cl_error_text(int code, char *buffer, size_t count);
 

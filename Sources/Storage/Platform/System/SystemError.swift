@@ -29,6 +29,9 @@ package struct SystemError: Error, Hashable, Sendable {
     package static func folder(_ call: String, _ object: String) -> SystemError {
         SystemError(call, object, code: EISDIR)
     }
+    package static func closed(_ call: String, _ object: String) -> SystemError {
+        SystemError(call, object, code: EBADF)
+    }
     package static func link(_ call: String, _ object: String) -> SystemError {
         SystemError(call, object, code: ELOOP)
     }

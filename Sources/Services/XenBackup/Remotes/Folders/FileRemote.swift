@@ -11,12 +11,13 @@ package final class FileRemote: RemoteFiles {
     /// Bytes that go through memory at once.
     static let pieceBytes = 1 << 20
 
-    package let capabilities = RemoteCapabilities(isFileSystem: true)
+    package let capabilities: RemoteCapabilities
     private let tree: FileTree
     private let workers: WorkerPool
     private let locks: LockKeeper
 
-    private init(tree: FileTree, timing: LockTiming, registry: LockRegistry) {
+    private init(tree: FileTree, isImmutable: Bool, timing: LockTiming, registry: LockRegistry) {
+        capabilities = RemoteCapabilities(isFileSystem: true, isImmutable: isImmutable)
         self.tree = tree
         workers = WorkerPool(name: tree.name, width: Self.width)
         locks = LockKeeper(tree: tree, timing: timing, registry: registry)
@@ -26,26 +27,28 @@ package final class FileRemote: RemoteFiles {
 
     /// Opens the folder at `path`, which is made if it is missing, and checks that it can be read and written.
     ///
-    /// - Parameter name: What it is called in messages.
+    /// - Parameters:
+    ///   - name: What it is called in messages.
+    ///   - isImmutable: Whether files cannot be changed; `immutability.json` in the folder says so too. (Spec: §4.7.)
     package static func open(
-        _ path: String, name: String, time: TimeSource, timing: LockTiming = LockTiming(),
+        _ path: String, name: String, isImmutable: Bool = false, time: TimeSource, timing: LockTiming = LockTiming(),
         registry: LockRegistry = .process
     ) async throws -> FileRemote {
         let workers = WorkerPool(name: name, width: 1)
         defer { workers.close() }
-        let tree = try await workers.run {
+        let (tree, isMarked) = try await workers.run {
             do throws(SystemError) {
                 try FileSystem.makeFolders(path, mode: 0o700)
                 let tree = FileTree(root: try OpenNode(folderAt: path), name: name, time: time)
-                _ = try tree.list(RemotePath(names: []))
+                let isMarked = try tree.list(RemotePath(names: [])).contains("immutability.json")
                 let probe = try HiddenFile(for: RemotePath(names: ["cairn-probe"]), in: tree, .replace)
                 probe.discard()
-                return tree
+                return (tree, isMarked)
             } catch {
                 throw error.failure(of: name, "cannot be opened")
             }
         }
-        return FileRemote(tree: tree, timing: timing, registry: registry)
+        return FileRemote(tree: tree, isImmutable: isImmutable || isMarked, timing: timing, registry: registry)
     }
 
     package func list(_ folder: String) async throws -> [String] {
@@ -175,15 +178,18 @@ package final class FileRemote: RemoteFiles {
 
     package func info() async throws -> JSONObject {
         let space = try await run("its room", "cannot be asked for") { tree throws(SystemError) in
-            try tree.root.space()
+            try tree.space()
         }
         return [
             "size": .integer(space.total), "used": .integer(space.used), "available": .integer(space.available),
         ]
     }
 
-    /// Gives back what is still locked. Files that are open stay usable.
-    package func close() async { await locks.releaseAll() }
+    /// Gives back what is still locked, and lets go of the folder. Files that are open stay usable.
+    package func close() async {
+        await locks.releaseAll()
+        tree.close()
+    }
 
     /// Runs blocking work on the threads of this remote.
     func run<Value: Sendable>(

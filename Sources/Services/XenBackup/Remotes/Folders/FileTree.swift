@@ -1,15 +1,33 @@
 import BackupFormats
 import Platform
+import Synchronization
 
 /// The files below a folder, reached name by name, so that no link inside leads out of it. Calls block.
-struct FileTree: Sendable {
+final class FileTree: Sendable {
     /// Names that a folder may have.
     private static let listLimit = 1_000_000
 
-    let root: OpenNode
+    /// nil after ``close()``.
+    private let openRoot: Mutex<OpenNode?>
     /// What the remote is called in messages.
     let name: String
     let time: TimeSource
+
+    init(root: OpenNode, name: String, time: TimeSource) {
+        openRoot = Mutex(root)
+        self.name = name
+        self.time = time
+    }
+
+    /// Lets go of the folder, so that what is mounted there can be unmounted.
+    func close() { openRoot.withLock { $0 = nil } }
+
+    func space() throws(SystemError) -> FileSystemSpace { try root().space() }
+
+    private func root() throws(SystemError) -> OpenNode {
+        guard let root = openRoot.withLock({ $0 }) else { throw .closed("open", name) }
+        return root
+    }
 
     func list(_ path: RemotePath) throws(SystemError) -> [String] {
         try folder(path.names[...], isMade: false).names(limit: Self.listLimit)
@@ -84,7 +102,7 @@ struct FileTree: Sendable {
     }
 
     private func folder(_ names: ArraySlice<String>, isMade: Bool) throws(SystemError) -> OpenNode {
-        var folder = root
+        var folder = try root()
         for name in names {
             let bytes = Array(name.utf8)
             do throws(SystemError) {
