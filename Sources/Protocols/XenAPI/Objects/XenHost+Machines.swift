@@ -72,12 +72,11 @@ extension XenHost {
         guard fields["is_control_domain"]?.boolValue != true, !isDefaultTemplate(fields) else {
             throw BackupFailure(.conflict, "A control domain or a default template is never destroyed")
         }
-        let isSnapshot = fields["is_a_snapshot"]?.boolValue == true
         if fields["is_a_template"]?.boolValue == true { try await setField("VM", machine, "is_a_template", false) }
         if fields["blocked_operations"]?["destroy"] != nil {
             _ = try await call("VM.remove_from_blocked_operations", [.string(machine), "destroy"])
         }
-        if !isSnapshot, let state = fields["power_state"]?.stringValue, state != "Halted" {
+        if let state = fields["power_state"]?.stringValue, state != "Halted" {
             _ = try await run("VM.hard_shutdown", [.string(machine)])
         }
         var disks = try await attachments(of: machine).compactMap(\.disk)

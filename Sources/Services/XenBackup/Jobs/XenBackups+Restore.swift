@@ -24,7 +24,19 @@ extension XenBackups {
     }
 
     package func importVMBackup(_ parameters: JSONObject, root: TaskNode) async throws -> JSONObject {
-        throw BackupFailure(.unsupported, "the restore of machines is not supported yet")
+        let settings = try RestoreSettings(parameters)
+        let id = parameters["backupId"]?.stringValue ?? ""
+        return try await withRepository(parameters["remote"]?.objectValue ?? [:]) { repository in
+            let restore = MachineRestore(
+                settings: settings, remoteName: repository.name, clock: clock, logger: logger)
+            let backup = try await repository.openBackup(id)
+            return try await ensuring({ await backup.close() }) {
+                try await withHost(parameters["xapi"]?.objectValue ?? [:]) { host in
+                    let (id, size) = try await restore.restore(backup, host: host, task: root)
+                    return ["id": .string(id), "size": .integer(size)]
+                }
+            }
+        }
     }
 
     package func admitMetadataRestore(_ parameters: JSONObject) async throws -> JSONObject {
