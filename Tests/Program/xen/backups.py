@@ -14,9 +14,8 @@ from xenhost import vhd
 from xenhost.disks import Disk
 
 from . import classic
-from .world import MIB, Expected
+from .world import MIB, SOAK, Expected
 
-SOAK = os.environ.get("CAIRN_SOAK") == "1"
 SCALE = 4 if SOAK else 1
 
 

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import threading
 
 from support.checks import expect, same
 from xenhost.vhd import Shape
 
 from . import classic
 from .options import forget, machine_tasks
-from .world import MIB
+from .world import MIB, SOAK
 
 
 def exports(root):
@@ -28,13 +29,15 @@ def one_remote(w):
     unknown = {**w.remotes, "chunks": {**w.remotes["chunks"], "url": "file:///chunkstore/nowhere"}}
     root = w.run(w.job(vm, job="broken-2", remote_values=unknown))
     same(len(w.listed("classic", vm)), 1, f"backups on the other\n{root.text()}")
-    # A folder that cannot be written in the middle: its lock is somebody else's.
-    lock = os.path.join(w.classic_folder, "xo-vm-backups", vm + ".lock")
-    with Beating(lock):
-        root = w.run(w.job(vm, job="broken-3"))
-        expect("Lock file is already being held" in root.text(), root.text())
-        same(len(w.listed("chunks", vm)), 2, "backups on the other")
-        same(len(w.listed("classic", vm)), 1, "backups on the locked one")
+    taken = 1
+    if SOAK:
+        # The lock is somebody else's: it is waited for a minute.
+        with Beating(os.path.join(w.classic_folder, "xo-vm-backups", vm + ".lock")):
+            root = w.run(w.job(vm, job="broken-3"))
+            expect("Lock file is already being held" in root.text(), root.text())
+            same(len(w.listed("chunks", vm)), 2, "backups on the other")
+            same(len(w.listed("classic", vm)), 1, "backups on the locked one")
+        taken = 2
     # The place of the files is taken by a file.
     w.run(w.job(vm, job="broken-4")).must()
     folder = os.path.join(w.classic_folder, "xo-vm-backups", vm, "vdis", "broken-5")
@@ -42,7 +45,7 @@ def one_remote(w):
         pass
     root = w.run(w.job(vm, job="broken-5"))
     same({name: node.status for name, node in exports(root).items()}, {"classic": "failure", "chunks": "success"}, root.text())
-    same(len(w.listed("chunks", vm)), 4, "backups on the other")
+    same(len(w.listed("chunks", vm)), taken + 2, "backups on the other")
     same(len(w.listed("classic", vm)), 2, "backups on the failing one")
     os.remove(folder)
     w.clean(bases=9)
@@ -56,7 +59,6 @@ class Beating:
         self.path = path
 
     def __enter__(self):
-        import threading
         os.makedirs(self.path)
         self.over = threading.Event()
 

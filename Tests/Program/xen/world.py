@@ -15,6 +15,7 @@ from . import classic
 from .caller import Caller, RPCError
 
 MIB = 1 << 20
+SOAK = os.environ.get("CAIRN_SOAK") == "1"
 # `file` remotes are refused unless the administrator allows them.
 ARGUMENTS = ["--xo-allow-file-remotes"]
 
@@ -173,4 +174,4 @@ def ids(names):
     return {"id": names[0] if len(names) == 1 else {"__or": names}}
 
 
-__all__ = ["World", "Expected", "RPCError", "MIB", "ids", "random"]
+__all__ = ["World", "Expected", "RPCError", "MIB", "SOAK", "ids", "random"]
