@@ -10,24 +10,38 @@ struct HandMadeXVA {
         var content: [UInt8]
     }
 
-    static let description = """
-        <?xml version="1.0"?>
-        <value><struct><member><name>version</name><value><struct><member><name>hostname</name><value>host &amp; co</value>\
-        </member></struct></value></member><member><name>objects</name><value><array><data>
-        <value><struct><member><name>class</name><value>VM</value></member><member><name>id</name><value>Ref:0</value></member>\
-        <member><name>snapshot</name><value><struct><member><name>uuid</name><value>vm-uuid</value></member></struct></value>\
-        </member></struct></value>
-        <value><struct><member><name>class</name><value>VDI</value></member><member><name>id</name><value>Ref:4</value></member>\
-        <member><name>snapshot</name><value><struct><member><name>uuid</name><value>disk-uuid</value></member><member>\
-        <name>name_label</name><value>root &lt;1&gt; &#x1F4BE;</value></member><member><name>virtual_size</name>\
-        <value>5242880</value></member><member><name>other_config</name><value><struct><member><name>uuid</name><value>no</value>\
-        </member></struct></value></member></struct></value></member></struct></value>
-        <value><struct><member><name>class</name><value><string>VDI</string></value></member><member><name>id</name>\
-        <value> <string>Ref:5</string> </value></member><member><name>snapshot</name><value><struct><member>\
-        <name>virtual_size</name><value><string>1500</string></value></member><member><name>uuid</name><value/></member>\
-        </struct></value></member></struct></value>
-        </data></array></value></member></struct></value>
-        """
+    static let description = [
+        "<?xml version=\"1.0\"?>\n",
+        structure([
+            ("version", structure([("hostname", "<value>host &amp; co</value>")])),
+            (
+                "objects",
+                "<value><array><data>\n"
+                    + object("VM", "<value>Ref:0</value>", [("uuid", "<value>vm-uuid</value>")])
+                    + object(
+                        "VDI", "<value>Ref:4</value>",
+                        [
+                            ("uuid", "<value>disk-uuid</value>"),
+                            ("name_label", "<value>root &lt;1&gt; &#x1F4BE;</value>"),
+                            ("virtual_size", "<value>5242880</value>"),
+                            ("other_config", structure([("uuid", "<value>no</value>")])),
+                        ])
+                    + object(
+                        "VDI", "<value> <string>Ref:5</string> </value>",
+                        [("virtual_size", "<value><string>1500</string></value>"), ("uuid", "<value/>")])
+                    + "</data></array></value>"
+            ),
+        ]),
+    ].joined()
+
+    private static func object(_ kind: String, _ id: String, _ snapshot: [(String, String)]) -> String {
+        structure([("class", "<value>\(kind)</value>"), ("id", id), ("snapshot", structure(snapshot))]) + "\n"
+    }
+
+    private static func structure(_ members: [(String, String)]) -> String {
+        let inner = members.map { "<member><name>\($0)</name>\($1)</member>" }.joined()
+        return "<value><struct>\(inner)</struct></value>"
+    }
 
     var entries: [Entry] = [.init(name: "ova.xml", content: Array(description.utf8))]
     var end = [UInt8](repeating: 0, count: 1024)

@@ -55,6 +55,8 @@ struct VHDStructureTests {
         #expect(footer[68..<84].elementsEqual(Sample.uuid.bytes))
         #expect(footer[84...].allSatisfy { $0 == 0 })
 
+        #expect(Array(footer[64..<68]) == [0xff, 0xff, 0xf0, 0xcb])
+        #expect(Array(VHDHeader(size: 10 << 20).encode()[36..<40]) == [0xff, 0xff, 0xf4, 0x72])
         let header = VHDHeader(size: 10 << 20, parent: (Sample.uuid, "é.vhd")).encode()
         let headerStart = Array("cxsparse".utf8) + big(.max, 8) + big(1536, 8)
         #expect(header[..<24].elementsEqual(headerStart))
