@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Cairn's hot paths beside SHA-256, then Cairn beside restic and borg. Ratios only: absolute times mean nothing elsewhere.
+# Cairn's hot paths beside SHA-256, then Cairn beside restic and borg, then machines of a pool into a chunk store beside
+# `cairn backup`. Ratios only: absolute times mean nothing elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/system-packages.sh bench
@@ -8,4 +9,13 @@ swift build -c release --product cairn-bench
 .build/release/cairn-bench gc
 .build/release/cairn-bench verify
 export CAIRN="$PWD/.build/release/cairn"
-cd Benchmarks && exec python3 -m compare.run "$@"
+(cd Benchmarks && python3 -m compare.run "$@")
+
+# The double of a pool needs the packages of the outside tests.
+venv=$PWD/.build/venv
+if ! cmp -s Tests/Program/requirements.txt "$venv/.requirements"; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q -r Tests/Program/requirements.txt
+    cp Tests/Program/requirements.txt "$venv/.requirements"
+fi
+cd Benchmarks && exec "$venv/bin/python" -m compare.xen

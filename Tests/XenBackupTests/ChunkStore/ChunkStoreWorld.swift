@@ -142,7 +142,10 @@ final class ChunkStoreWorld: Sendable {
         var bytes = [UInt8](repeating: 0, count: DiskGeometry.blockCount(view.size) * DiskGeometry.blockBytes)
         for index in try await view.presentBlocks() {
             let start = index * DiskGeometry.blockBytes
-            bytes.replaceSubrange(start..<start + DiskGeometry.blockBytes, with: try await view.block(index))
+            let block = try await view.block(index)
+            bytes.withUnsafeMutableBytes { all in
+                UnsafeMutableRawBufferPointer(rebasing: all[start..<start + block.count]).copyBytes(from: block)
+            }
         }
         await reader.close()
         return Array(bytes.prefix(Int(view.size)))

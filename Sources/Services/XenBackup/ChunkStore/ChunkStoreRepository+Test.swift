@@ -72,7 +72,8 @@ extension ChunkStoreRepository {
             var offset = 0
             for place in 0..<image.chunkCount {
                 let chunk = try await image.chunk(place)
-                guard chunk[...] == content[offset..<min(content.count, offset + chunk.count)] else {
+                let wanted = content[offset..<min(content.count, offset + chunk.count)]
+                guard ChunkDigest(hashing: chunk) == ChunkDigest(hashing: wanted) else {
                     throw BackupFailure(.corruptData, "The bytes that were read are not those that were written")
                 }
                 offset += chunk.count

@@ -68,7 +68,9 @@ struct ImageAssembly: Sendable {
         }
         try await image.put(place) {
             var chunk = try await Self.chunk(place, of: base, byteCount: byteCount)
-            chunk.replaceSubrange(start..<start + own.count, with: own)
+            chunk.withUnsafeMutableBytes { bytes in
+                UnsafeMutableRawBufferPointer(rebasing: bytes[start..<start + own.count]).copyBytes(from: own)
+            }
             return chunk
         }
     }
