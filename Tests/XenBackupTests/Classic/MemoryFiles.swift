@@ -43,13 +43,17 @@ final class MemoryFiles: RemoteFiles {
                 if bytes.count < offset + new.count {
                     bytes += [UInt8](repeating: 0, count: offset + new.count - bytes.count)
                 }
-                guard let sectors else {
-                    bytes.replaceSubrange(offset..<offset + new.count, with: new)
-                    return
-                }
-                for sector in sectors {
-                    let range = (sector * 512..<sector * 512 + 512).clamped(to: offset..<offset + new.count)
-                    bytes.replaceSubrange(range, with: new[range.lowerBound - offset..<range.upperBound - offset])
+                let ranges =
+                    sectors?.map { ($0 * 512..<$0 * 512 + 512).clamped(to: offset..<offset + new.count) }
+                    ?? [offset..<offset + new.count]
+                bytes.withUnsafeMutableBytes { target in
+                    new.withUnsafeBytes { source in
+                        for range in ranges where !range.isEmpty {
+                            UnsafeMutableRawBufferPointer(rebasing: target[range]).copyMemory(
+                                from: UnsafeRawBufferPointer(
+                                    rebasing: source[range.lowerBound - offset..<range.upperBound - offset]))
+                        }
+                    }
                 }
             }
         }

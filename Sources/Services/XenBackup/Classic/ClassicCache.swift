@@ -45,7 +45,14 @@ struct ClassicCache: Sendable {
         }
     }
 
-    func remove() async throws { try await folder.files.remove(path) }
+    /// Changes a file that the cache may know: without a cache meanwhile, so that none tells the old content.
+    func replace(_ name: String, _ metadata: VMBackupMetadata) async throws {
+        var entries = await read()
+        try await folder.files.remove(path)
+        try await folder.write(metadata, name, .replace)
+        entries?[name] = metadata
+        if let entries { await write(entries) }
+    }
 
     /// Enters or removes single files, where there is a cache that fits the rest.
     ///

@@ -33,6 +33,8 @@ final class MachineGate: Sendable {
         }
     }
 
+    func isRead(_ vm: String) -> Bool { state.withLock { $0.readers[vm] != nil } }
+
     /// Runs `body` while nobody reads; nil where somebody still does.
     func ifUnread<Value: Sendable>(_ vm: String, _ body: () async throws -> Value) async throws -> Value? {
         let isFree = state.withLock { state in
