@@ -101,13 +101,16 @@ package struct JobSettings: Sendable, Equatable {
 
     /// How many backups stay on a remote.
     ///
-    /// - Throws: ``BackupFailure`` of kind `invalidInput` where long-term retention lacks its time zone.
+    /// - Throws: ``BackupFailure`` of kind `invalidInput` where long-term retention lacks its time zone, or names one
+    ///   that does not exist.
     package func exportRule() throws -> RetentionRule {
         if !longTermRetention.isEmpty, timeZone == nil {
             throw BackupFailure(.invalidInput, "setting longTermRetention needs the setting timezone")
         }
-        return RetentionRule(
+        let rule = RetentionRule(
             count: exportRetention, longTerm: longTermRetention, timeZone: timeZone, maxMergedDeltas: maxMergedDeltas)
+        try RetentionTable.check(rule)
+        return rule
     }
 }
 

@@ -9,7 +9,7 @@ extension XenBackups {
             let backups = try await repository.vmBackups(of: vm)
             var result = JSONObject()
             for (uuid, entries) in backups.sorted(by: { $0.key < $1.key }) where !entries.isEmpty || uuid == vm {
-                result[uuid] = .array(entries.map { .object($0.listed(remoteID: repository.remoteID)) })
+                result[uuid] = .array(entries.map { .object($0.listing(remoteID: repository.remoteID)) })
             }
             if let vm, result[vm] == nil { result[vm] = [] }
             return .object(result)

@@ -2,6 +2,7 @@ package import BackupFormats
 package import Logging
 import Synchronization
 package import Tasks
+import VirtualDisks
 import XenAPI
 
 /// The methods of the proxy that deal with backups: jobs, listings, restores, deletion, tests of remotes.
@@ -29,16 +30,26 @@ package final class XenBackups: XenService {
     let shared: SharedByJobs
     private let running = Mutex<Set<String>>([])
 
-    package init(
+    package convenience init(
         repositories: any RepositoryOpening, hosts: any XenHostConnecting, configuration: Configuration = .init(),
         clock: TimeSource, logger: Logger
+    ) {
+        self.init(
+            repositories: repositories, hosts: hosts, configuration: configuration, clock: clock, logger: logger,
+            openDisk: { try await VHDReader.open($0) })
+    }
+
+    /// - Parameter openDisk: Reads the beginning of a disk's export.
+    init(
+        repositories: any RepositoryOpening, hosts: any XenHostConnecting, configuration: Configuration,
+        clock: TimeSource, logger: Logger, openDisk: @escaping @Sendable (any ByteSource) async throws -> any DiskSource
     ) {
         self.repositories = repositories
         self.hosts = hosts
         self.configuration = configuration
         self.clock = clock
         self.logger = logger
-        shared = SharedByJobs(transferLimit: configuration.transferLimit, clock: clock, openDisk: Self.openDisk)
+        shared = SharedByJobs(transferLimit: configuration.transferLimit, clock: clock, openDisk: openDisk)
     }
 
     // MARK: Jobs

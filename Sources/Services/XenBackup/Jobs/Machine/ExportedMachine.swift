@@ -72,7 +72,9 @@ struct MetadataRecords: Sendable {
         for plan in disks {
             var record = plan.disk.record
             if let storage = plan.disk.storage {
-                if storages[storage] == nil { storages[storage] = try await host.field("SR", storage, "uuid") }
+                if storages[storage] == nil {
+                    try await host.unlessGone { storages[storage] = try await host.field("SR", storage, "uuid") }
+                }
                 record["$SR$uuid"] = storages[storage]
             }
             record["$snapshot_of$uuid"] = .string(plan.liveUUID)

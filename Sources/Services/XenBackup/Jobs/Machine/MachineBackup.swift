@@ -68,7 +68,8 @@ struct MachineBackup: Sendable {
             let settings = try context.levels.resolve(vm: vm.uuid, target: repository.remoteID)
             guard settings.exportRetention > 0 else { return nil }
             return TargetLane(
-                repository: repository, rule: try settings.exportRule(), isRetentionFirst: settings.deleteFirst)
+                repository: repository, rule: try settings.exportRule(), isRetentionFirst: settings.deleteFirst,
+                wantsHealthCheck: settings.healthCheckStorage != nil)
         }
     }
 

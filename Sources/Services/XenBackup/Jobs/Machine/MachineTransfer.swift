@@ -144,13 +144,11 @@ struct MachineTransfer: Sendable {
         }
     }
 
-    /// Has every lane that is left write what `next` gives, until its end; returns when all have written it.
+    /// Has every lane that is left write what `next` gives, until its end; returns when all have written it or failed.
     func pump<Item: Sendable>(
-        _ tee: Tee<Item>, start: (TargetLane, Int) -> Void, next: () async throws -> Item?
+        _ tee: Tee<Item>, start: (TargetLane, Int) -> Task<Void, Never>?, next: () async throws -> Item?
     ) async throws {
-        for (index, lane) in lanes.enumerated() {
-            if lane.isAlive { start(lane, index) } else { tee.drop(index) }
-        }
+        let writes = lanes.enumerated().compactMap { start($1, $0) }
         do {
             while let item = try await next() {
                 guard try await tee.send(item) else { throw TargetLane.failure(of: lanes, step: "transfer") }
@@ -160,7 +158,7 @@ struct MachineTransfer: Sendable {
             tee.finish(.failure(error))
             throw error
         }
-        for lane in lanes { await lane.drain() }
+        for write in writes { await write.value }
     }
 
     // MARK: Marks

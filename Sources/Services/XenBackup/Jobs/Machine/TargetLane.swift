@@ -11,6 +11,8 @@ final class TargetLane: Sendable {
     let rule: RetentionRule
     /// `deleteFirst`: retention was applied before the transfer.
     let isRetentionFirst: Bool
+    /// `healthCheckSr` is set.
+    let wantsHealthCheck: Bool
     /// Ready to be written to.
     let begun = Latch<any VMBackupWriter>()
     /// All data is there; bytes taken.
@@ -29,10 +31,11 @@ final class TargetLane: Sendable {
 
     private let state = Mutex(State())
 
-    init(repository: any XenRepository, rule: RetentionRule, isRetentionFirst: Bool) {
+    init(repository: any XenRepository, rule: RetentionRule, isRetentionFirst: Bool, wantsHealthCheck: Bool) {
         self.repository = repository
         self.rule = rule
         self.isRetentionFirst = isRetentionFirst
+        self.wantsHealthCheck = wantsHealthCheck
     }
 
     // MARK: Opening and ending
@@ -89,38 +92,37 @@ final class TargetLane: Sendable {
 
     // MARK: Writing
 
-    /// Starts to write something. A failure is the lane's; `onFailure` has the source leave it out.
+    /// Starts to write something, unless the lane has ended. A failure is the lane's; `onFailure` has the source leave it
+    /// out.
+    ///
+    /// - Returns: What ends when nothing is written any more.
     func write(
         _ body: @escaping @Sendable (any VMBackupWriter) async throws -> UInt64,
         onFailure: @escaping @Sendable () -> Void
-    ) {
-        // Ended by ``fail(_:)``; ``drain()`` waits for it.
-        let write = Task {
-            do {
-                let byteCount = try await body(try await begun.value())
-                state.withLock { $0.byteCount += byteCount }
-            } catch {
-                onFailure()
-                fail(error)
+    ) -> Task<Void, Never>? {
+        let write = state.withLock { state -> Task<Void, Never>? in
+            // None starts after the lane has ended: the backup may be aborted already.
+            guard state.failure == nil else { return nil }
+            // Ended by ``fail(_:)``; ``drain()`` waits for it.
+            let write = Task {
+                do {
+                    let byteCount = try await body(try await begun.value())
+                    self.state.withLock { $0.byteCount += byteCount }
+                } catch {
+                    onFailure()
+                    fail(error)
+                }
             }
-        }
-        let isAlive = state.withLock { state in
             state.writes.append(write)
-            return state.failure == nil
+            return write
         }
-        if !isAlive { write.cancel() }
+        if write == nil { onFailure() }
+        return write
     }
 
-    /// Waits until nothing is written any more.
-    func drain() async {
-        while true {
-            let writes = state.withLock { state in
-                defer { state.writes = [] }
-                return state.writes
-            }
-            if writes.isEmpty { return }
-            for write in writes { await write.value }
-        }
+    /// Waits until nothing is written any more; after ``fail(_:)``.
+    private func drain() async {
+        for write in state.withLock({ $0.writes }) { await write.value }
     }
 
     func progress(_ fraction: Double) { state.withLock { $0.transfer }?.progress(fraction) }
@@ -158,7 +160,10 @@ final class TargetLane: Sendable {
                 return try await self.transferred.value()
             }
             try await marked.value()
-            _ = try await writer.commit(export.metadata)
+            var metadata = export.metadata
+            let labels = try RetentionTable.labels(export.plan.timestamp, by: self.rule)
+            if !labels.isEmpty { metadata.json["tags"] = .array(labels.map { .string($0) }) }
+            _ = try await writer.commit(metadata)
             state.withLock { $0.isCommitted = true }
         } catch {
             fail(error)
@@ -177,5 +182,8 @@ final class TargetLane: Sendable {
                 rule, mode: plan.mode, scheduleID: plan.scheduleID, isBefore: false, task: node)
         }
         if plan.mode == .delta { try await target.clean(task: node) }
+        if wantsHealthCheck {
+            await node.tell(BackupFailure(.unsupported, "health checks are not supported yet"), as: "health check", [:])
+        }
     }
 }
