@@ -11,8 +11,15 @@ package struct VHDBlockTable: Sendable, Equatable {
 
     /// A block that is there.
     package struct Entry: Sendable, Equatable {
-        package let index: Int
+        private let place: UInt32
         package let sector: UInt32
+
+        fileprivate init(place: UInt32, sector: UInt32) {
+            self.place = place
+            self.sector = sector
+        }
+
+        package var index: Int { Int(place) }
 
         /// First byte of its bitmap in the file.
         package var offset: UInt64 { UInt64(sector) * 512 }
@@ -38,7 +45,7 @@ package struct VHDBlockTable: Sendable, Equatable {
     /// Their indexes, ascending.
     package var presentBlocks: [Int] { indexes.map { Int($0) } }
     package var entriesInFileOrder: [Entry] {
-        zip(indexes, sectors).map { Entry(index: Int($0), sector: $1) }.sorted { $0.sector < $1.sector }
+        zip(indexes, sectors).map { Entry(place: $0, sector: $1) }.sorted { $0.sector < $1.sector }
     }
 
     /// The sector at which a block begins; nil where it is absent.

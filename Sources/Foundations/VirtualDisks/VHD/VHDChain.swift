@@ -51,9 +51,11 @@ package struct VHDChain: DiskView {
     package func presentBlocks() async throws -> [Int] {
         guard files.count > 1 else { return await files.first?.presentBlocks ?? [] }
         let count = DiskGeometry.blockCount(size)
-        var present: Set<Int> = []
-        for file in files { present.formUnion(await file.presentBlocks.lazy.filter { $0 < count }) }
-        return present.sorted()
+        var isPresent = [Bool](repeating: false, count: count)
+        for file in files {
+            for index in await file.presentBlocks where index < count { isPresent[index] = true }
+        }
+        return isPresent.indices.filter { isPresent[$0] }
     }
 
     package func block(_ index: Int) async throws -> [UInt8] {

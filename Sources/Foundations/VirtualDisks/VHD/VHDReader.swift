@@ -10,7 +10,7 @@ package import BackupFormats
 /// does not hold: a block of which some sectors are the parent's is refused (`unsupported`), one of which all are does
 /// not come. Hosts export whole blocks only.
 ///
-/// Memory: one block, one piece of the source, and 24 bytes for each block that comes.
+/// Memory: one block, one piece of the source, and 16 bytes for each block that comes.
 package actor VHDReader: DiskSource {
     /// What a host may put in the body where a disk should be.
     private static let responseStart = Array("HTTP/".utf8)
