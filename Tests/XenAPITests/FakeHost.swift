@@ -60,7 +60,9 @@ final class FakeHost: Sendable {
 
     var address: String { "127.0.0.1:\(port)" }
 
-    static func start(_ handler: @escaping Handler) async throws -> FakeHost {
+    static func start(
+        host: String = "127.0.0.1", port: Int = 0, _ handler: @escaping Handler
+    ) async throws -> FakeHost {
         let children = Children()
         let channel = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .childChannelInitializer { channel in
@@ -70,7 +72,7 @@ final class FakeHost: Sendable {
                     try channel.pipeline.syncOperations.addHandler(Connection(handler))
                 }
             }
-            .bind(host: "127.0.0.1", port: 0).get()
+            .bind(host: host, port: port).get()
         return FakeHost(channel, children)
     }
 

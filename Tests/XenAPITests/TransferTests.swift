@@ -43,6 +43,54 @@ struct TransferTests {
         }
     }
 
+    @Test("goes over the pool's network for backups, where there is one")
+    func backupNetwork() async throws {
+        let pool = try await FakePool.start()
+        // Another address of this machine, with the same port.
+        let port = try pool.host.port
+        let other = try await FakeHost.start(host: "127.0.0.2", port: port) { request in
+            guard request.path == "/export/" else { return .status(500) }
+            pool.set(request.query["task_id"] ?? "", "success")
+            return .bytes([1, 2, 3, 4, 5, 6])
+        }
+        pool.state.withLock { $0.pool["other_config"] = ["xo:backupNetwork": "n"] }
+        pool.on("host.get_all_records") { _ in ["OpaqueRef:h1": ["address": "127.0.0.1"]] }
+        pool.on("network.get_by_uuid") { _ in "OpaqueRef:n" }
+        pool.on("PIF.get_all_records") { _ in
+            [
+                "OpaqueRef:p1": ["network": "OpaqueRef:other", "host": "OpaqueRef:h1", "IP": "127.0.0.3"],
+                "OpaqueRef:p2": ["network": "OpaqueRef:n", "host": "OpaqueRef:h1", "IP": "127.0.0.2"],
+            ]
+        }
+        let host = try await pool.connect()
+        let transfer = try await host.exportMachine("OpaqueRef:v", compression: nil)
+        #expect(try await collect(transfer) == [1, 2, 3, 4, 5, 6])
+        await transfer.finish()
+        await host.close()
+        await other.stop()
+        await pool.stop()
+    }
+
+    @Test("begins with a good session, also where the last one has ended", arguments: ["GET", "PUT"])
+    func expiredSession(method: String) async throws {
+        try await withPool { pool, host in
+            pool.serve { request in
+                guard let task = request.query["task_id"] else { return .status(400) }
+                let isGood = pool.state.withLock { $0.sessions.contains(request.query["session_id"] ?? "") }
+                pool.set(task, isGood ? "success" : "failure", error: isGood ? [] : ["SESSION_INVALID"])
+                return isGood ? .bytes([1, 2, 3, 4, 5]) : .status(401)
+            }
+            pool.state.withLock { $0.sessions = [] }
+            if method == "GET" {
+                let transfer = try await host.exportPoolDatabase()
+                #expect(try await collect(transfer) == [1, 2, 3, 4, 5])
+                await transfer.finish()
+            } else {
+                try await host.importPoolDatabase(from: ScriptedSource([1]), byteCount: 1)
+            }
+        }
+    }
+
     @Test("is redirected to the member that has the data", arguments: ["GET", "PUT"])
     func redirections(method: String) async throws {
         try await withPool { pool, host in

@@ -47,15 +47,15 @@ extension XenConnection {
     /// Sends a body and waits until the host's task has ended; the task is gone afterwards in every case.
     private func upload(_ request: HandlerRequest, from source: any ByteSource, byteCount: UInt64?) async -> Outcome {
         let task: String
-        let url: HandlerURL
         do {
-            url = try await findHost(request)
+            // First, since it finds out whether the session is still good.
             task = try await createTask(request.label, request.path)
         } catch {
             return Outcome(failure: error)
         }
         var outcome = Outcome()
         do {
+            let url = try await findHost(request)
             try await put(url.with(task: task), request.label, source, byteCount, task)
             let end = try await end(of: task)
             outcome.end = end
