@@ -256,6 +256,29 @@ struct VHDFileTests {
         }
     }
 
+    @Test("takes a whole block in place of one that cannot be read, unless the table names places that nobody wrote")
+    func mended() async throws {
+        var (vhd, disk) = Self.handMade()
+        let sectors = UInt32(vhd.encode().count / 512)
+        for (sector, isMended) in [(sectors - 2, true), (sectors + 100, true), (0xf000_0000, false)] as [(UInt32, Bool)]
+        {
+            vhd.entries = [0: sector]
+            let file = MemoryFile(vhd.encode())
+            let opened = try await VHDFile.open(file, name: "a.vhd", .lenient)
+            disk[0] = Sample.block(seed: 6)
+            let block = VHDBlock(index: 0, bytes: disk[0])
+            if isMended {
+                try await opened.write(block)
+                try await opened.finish()
+                #expect(try await shows(try await VHDChain.open([try await Self.open(file.bytes, .strict)]), disk))
+            } else {
+                let failure = try await #require(throws: BackupFailure.self) { try await opened.write(block) }
+                #expect(failure.kind == .corruptData)
+                #expect(file.bytes.count < 10 << 20)
+            }
+        }
+    }
+
     @Test("is refused where it ends inside of its header, table or blocks")
     func cut() async throws {
         let bytes = Self.handMade().0.encode()
@@ -269,6 +292,20 @@ struct VHDFileTests {
                 try await Self.open(Array(bytes[..<length]), .lenient)
             }
         }
+    }
+
+    @Test("grows by any size")
+    func growsFar() async throws {
+        let (vhd, small) = Self.handMade()
+        let file = MemoryFile(vhd.encode())
+        let opened = try await VHDFile.open(file, name: "a.vhd", .strict)
+        var disk = small.resized(to: 400 << 30)
+        try await opened.grow(to: disk.size)
+        disk[200_000] = Sample.block(seed: 3)
+        try await opened.write(VHDBlock(index: 200_000, bytes: disk[200_000]))
+        try await opened.finish()
+        #expect(try await shows(try await VHDChain.open([try await Self.open(file.bytes, .strict)]), disk))
+        await #expect(throws: BackupFailure.self) { try await opened.grow(to: (64 << 40) + 1) }
     }
 
     @Test("names another parent")

@@ -102,6 +102,7 @@ extension VHDFile {
             throw BackupFailure(.unsupported, "A disk of \(newSize) bytes is too large for a VHD")
         }
         try await reopen()
+        try checkEnd()
         try await clearPadding()
         try await sync()
         var longer = header
@@ -125,13 +126,15 @@ extension VHDFile {
     /// Takes the closing footer away: from here on the file is one that is being changed.
     private func reopen() async throws {
         guard isClosed else { return }
-        try await file.truncate(to: end)
-        fileSize = end
+        let open = min(end, fileSize - UInt64(VHDFooter.byteCount))
+        try await file.truncate(to: open)
+        fileSize = open
         isClosed = false
     }
 
     /// Puts a block behind all others.
     private func append(_ block: VHDBlock) async throws {
+        try checkEnd()
         let sector = try reserve()
         let place = UInt64(sector) * 512
         try await SparseWriting.write(
@@ -144,6 +147,14 @@ extension VHDFile {
         }
         fileSize = max(fileSize, blockEnd)
         try name(sector, at: block.index)
+    }
+
+    /// What is there ends behind the end of the file by no more than the blocks that are missing there.
+    private func checkEnd() throws {
+        let missing = UInt64(unreadable.count + 1) * UInt64(VHDLimits.storedBlockBytes)
+        guard end <= max(fileSize, header.tableEnd) + missing else {
+            throw BackupFailure(.corruptData, "The table of \(name) names places far behind the end of the file")
+        }
     }
 
     /// The sector of the next block.
