@@ -58,6 +58,9 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Days after which Xen Orchestra gets another token by itself. Default: it keeps the one that it has.")
     var xoTokenDays: Int?
 
+    @Flag(help: "Whether Xen Orchestra may keep backups in folders of this machine (file:// remotes).")
+    var xoAllowFileRemotes = false
+
     /// Pieces of file work that may wait for a worker.
     static let waitingWork = 4096
 

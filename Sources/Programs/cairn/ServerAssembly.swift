@@ -11,6 +11,7 @@ import StateDatabase
 import Synchronization
 import Tasks
 import UnixSignals
+import XenBackup
 
 /// The server's parts, put together: the only place that knows all of them.
 struct ServerAssembly {
@@ -75,8 +76,16 @@ struct ServerAssembly {
                 name: ProcessInformation.hostName, fingerprint: { door.fingerprint }, version: CairnVersion.text,
                 certificate: door),
             logger: logger)
+        let datastores = ChunkStores(
+            stores: stores, sessions: sessions, access: access, remotes: sync.remotes,
+            connector: NetworkConnector(time: time), workers: workers, time: time,
+            scratchFolder: database.folder.path(of: "xo-scratch"), logger: logger)
+        let machines = XenBackups(
+            repositories: XenRemotes(
+                datastores: datastores, allowsFolders: command.xoAllowFileRemotes, time: time, logger: logger),
+            hosts: NetworkHosts(logger: logger), clock: time, logger: logger)
         xen = try XenProxy(
-            xen: NoMachines(), folder: database.folder, tasks: tasks, workers: workers,
+            xen: machines, folder: database.folder, tasks: tasks, workers: workers,
             rotationDays: command.xoTokenDays, time: time, logger: logger)
         xen.announce()
         let rest = RESTServer(services: services, metrics: try command.metricsPage())

@@ -34,11 +34,10 @@ final class TaskChanges: Sendable {
         var floor: Int64 = 0
         var changes: [String: Change] = [:]
         var removed: [String] = []
-        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
-        var nextWaiter = 0
         var isClosed = false
     }
     private let state = Mutex(State())
+    private let waiters = Waiters()
 
     // MARK: Telling
 
@@ -88,12 +87,7 @@ final class TaskChanges: Sendable {
     }
 
     private func tell(_ body: (inout State) -> Bool) {
-        let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>] in
-            guard body(&state) else { return [] }
-            defer { state.waiters = [:] }
-            return Array(state.waiters.values)
-        }
-        for waiter in waiters { waiter.resume() }
+        if state.withLock({ body(&$0) }) { waiters.wakeAll() }
     }
 
     /// Wakes all who wait; nobody waits any more.
@@ -109,7 +103,7 @@ final class TaskChanges: Sendable {
     var sequence: Int64 { state.withLock { $0.sequence } }
     /// The last change of a task that has changed since the start.
     func last(of id: String) -> Int64 { state.withLock { $0.changes[id]?.last ?? 0 } }
-    var waiterCount: Int { state.withLock { $0.waiters.count } }
+    var waiterCount: Int { waiters.count }
 
     /// The changes after `sequence`, in order, and where to go on; nil where some of them have been forgotten.
     func since(_ sequence: Int64) -> (changes: [Change], last: Int64)? {
@@ -125,34 +119,9 @@ final class TaskChanges: Sendable {
     ///
     /// - Throws: ``BackupFailure`` of kind `unavailable` where too many wait.
     func wait(after sequence: Int64, atMost limit: Duration) async throws {
-        let id = state.withLock { state in
-            defer { state.nextWaiter += 1 }
-            return state.nextWaiter
+        guard waiters.count < Self.maxWaiters else {
+            throw BackupFailure(.unavailable, "Too many callers wait for events (\(Self.maxWaiters))")
         }
-        let timer = Task {
-            try? await Task.sleep(for: limit)
-            release(id)
-        }
-        defer { timer.cancel() }
-        var isRefused = false
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let isWaiting = state.withLock { state in
-                    guard state.sequence == sequence, !state.isClosed, !Task.isCancelled else { return false }
-                    guard state.waiters.count < Self.maxWaiters else {
-                        isRefused = true
-                        return false
-                    }
-                    state.waiters[id] = continuation
-                    return true
-                }
-                if !isWaiting { continuation.resume() }
-            }
-        } onCancel: {
-            release(id)
-        }
-        if isRefused { throw BackupFailure(.unavailable, "Too many callers wait for events (\(Self.maxWaiters))") }
+        await waiters.wait(atMost: limit) { state.withLock { $0.sequence != sequence || $0.isClosed } }
     }
-
-    private func release(_ id: Int) { state.withLock { $0.waiters.removeValue(forKey: id) }?.resume() }
 }

@@ -23,18 +23,17 @@ package final class TaskStream: Sendable {
         var droppableCount = 0
         var droppedCount = 0
         var isEnded = false
-        var reader: (id: Int, continuation: CheckedContinuation<Void, Never>)?
-        var nextReader = 0
     }
 
     private let rootID: String
     private let state = Mutex(State())
+    private let reader = Waiters()
 
     init(rootID: String) { self.rootID = rootID }
 
     /// Called by the tree, in order.
     func put(_ event: TaskEvent) {
-        wake { state in
+        state.withLock { state in
             if event.isStructural {
                 if state.droppedCount > 0, event.isEnd(of: rootID) { state.waiting.append(marker(&state, event.time)) }
                 state.waiting.append(event)
@@ -47,6 +46,7 @@ package final class TaskStream: Sendable {
                 state.droppedCount += 1
             }
         }
+        reader.wakeAll()
     }
 
     private func marker(_ state: inout State, _ time: Int64) -> TaskEvent {
@@ -57,21 +57,12 @@ package final class TaskStream: Sendable {
                 message: "\(state.droppedCount) messages were left out, because this reader was too slow", data: nil))
     }
 
-    private func wake(_ body: (inout State) -> Void) {
-        let reader = state.withLock { state in
-            body(&state)
-            defer { state.reader = nil }
-            return state.reader
-        }
-        reader?.continuation.resume()
-    }
-
     /// What has happened since the last call; waits for it at most so long. Called by one reader at a time.
     ///
     /// - Throws: `CancellationError` where the reader's task is cancelled.
     package func next(within limit: Duration?) async throws -> Next {
         if let next = take() { return next }
-        await wait(limit)
+        await reader.wait(atMost: limit) { state.withLock { !$0.waiting.isEmpty || $0.isEnded } }
         try Task.checkCancellation()
         return take() ?? .silence
     }
@@ -85,41 +76,6 @@ package final class TaskStream: Sendable {
             }
             return .events(state.waiting)
         }
-    }
-
-    private func wait(_ limit: Duration?) async {
-        let id = state.withLock { state in
-            defer { state.nextReader += 1 }
-            return state.nextReader
-        }
-        let timer = limit.map { limit in
-            Task {
-                try? await Task.sleep(for: limit)
-                release(id)
-            }
-        }
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let isReady = state.withLock { state in
-                    guard state.waiting.isEmpty, !state.isEnded, !Task.isCancelled else { return true }
-                    state.reader = (id, continuation)
-                    return false
-                }
-                if isReady { continuation.resume() }
-            }
-        } onCancel: {
-            release(id)
-        }
-        timer?.cancel()
-    }
-
-    private func release(_ id: Int) {
-        let reader = state.withLock { state in
-            guard state.reader?.id == id else { return nil as CheckedContinuation<Void, Never>? }
-            defer { state.reader = nil }
-            return state.reader?.continuation
-        }
-        reader?.resume()
     }
 }
 

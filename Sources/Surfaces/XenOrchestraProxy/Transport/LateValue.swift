@@ -1,13 +1,10 @@
 import Synchronization
+import Tasks
 
 /// The outcome of work that goes on by itself: set once, asked for with patience.
 final class LateValue<Value: Sendable>: Sendable {
-    private struct State {
-        var outcome: Result<Value, any Error>?
-        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
-        var nextWaiter = 0
-    }
-    private let state = Mutex(State())
+    private let outcome = Mutex<Result<Value, any Error>?>(nil)
+    private let waiters = Waiters()
 
     /// Starts the work, whose outcome this is.
     ///
@@ -27,40 +24,14 @@ final class LateValue<Value: Sendable>: Sendable {
         return (value, work)
     }
 
-    private func set(_ outcome: Result<Value, any Error>) {
-        let waiters = state.withLock { state in
-            state.outcome = outcome
-            defer { state.waiters = [:] }
-            return state.waiters
-        }
-        for waiter in waiters.values { waiter.resume() }
+    private func set(_ result: Result<Value, any Error>) {
+        outcome.withLock { $0 = result }
+        waiters.wakeAll()
     }
 
     /// The outcome; nil where there is none yet after so long, or where the caller's task was cancelled meanwhile.
     func get(within limit: Duration) async -> Result<Value, any Error>? {
-        let id = state.withLock { state in
-            defer { state.nextWaiter += 1 }
-            return state.nextWaiter
-        }
-        let timer = Task {
-            try? await Task.sleep(for: limit)
-            release(id)
-        }
-        defer { timer.cancel() }
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let mustWait = state.withLock { state in
-                    guard state.outcome == nil, !Task.isCancelled else { return false }
-                    state.waiters[id] = continuation
-                    return true
-                }
-                if !mustWait { continuation.resume() }
-            }
-        } onCancel: {
-            release(id)
-        }
-        return state.withLock { $0.outcome }
+        if limit > .zero { await waiters.wait(atMost: limit) { outcome.withLock { $0 != nil } } }
+        return outcome.withLock { $0 }
     }
-
-    private func release(_ id: Int) { state.withLock { $0.waiters.removeValue(forKey: id) }?.resume() }
 }
