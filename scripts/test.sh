@@ -48,6 +48,7 @@ outside install.run || failed=1
 outside state.run || failed=1
 outside recorded.run || failed=1
 outside callers.run || failed=1
+outside orchestra.run || failed=1
 outside proxmoxer_calls.run || failed=1
 outside fuzz.run || failed=1
 outside xenhost.run || failed=1

@@ -79,14 +79,10 @@ struct ServerAssembly {
         let datastores = ChunkStores(
             stores: stores, sessions: sessions, access: access, remotes: sync.remotes,
             connector: NetworkConnector(time: time), workers: workers, time: time,
-            scratchFolder: database.folder.path(of: "xo-scratch"), logger: logger)
-        let machines = XenBackups(
-            repositories: XenRemotes(
-                datastores: datastores, allowsFolders: command.xoAllowFileRemotes, time: time, logger: logger),
-            hosts: NetworkHosts(logger: logger), clock: time, logger: logger)
+            scratchFolder: try XenProxy.scratchFolder(in: database.folder), logger: logger)
         xen = try XenProxy(
-            xen: machines, folder: database.folder, tasks: tasks, workers: workers,
-            rotationDays: command.xoTokenDays, time: time, logger: logger)
+            datastores: datastores, command: command, folder: database.folder, tasks: tasks, workers: workers,
+            time: time, logger: logger)
         xen.announce()
         let rest = RESTServer(services: services, metrics: try command.metricsPage())
         listener = try Listener(
@@ -116,6 +112,7 @@ struct ServerAssembly {
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         defer { try? access.withdrawLocalAdmin() }
         try await group.run()
+        await xen.close()
         await sessions.shutDown()
         await tasks.shutDown()
         try await workers.run { stores.closeAll() }
