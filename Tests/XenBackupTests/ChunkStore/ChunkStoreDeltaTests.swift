@@ -65,7 +65,7 @@ struct ChunkStoreDeltaTests {
 
     @Test(
         "puts single blocks, pairs and zeros into what was there, in any order (C82)",
-        arguments: [true, false], [true, false])
+        arguments: zip([true, false], [false, true]))
     func halves(announces: Bool, isReversed: Bool) async throws {
         let world = try ChunkStoreWorld()
         let repository = try await world.open()
@@ -90,7 +90,7 @@ struct ChunkStoreDeltaTests {
     }
 
     @Test(
-        "follows a disk that grows", arguments: [(5, 7), (5, 8), (8, 13), (6, 27), (3, 4)])
+        "follows a disk that grows", arguments: [(5, 7), (8, 13), (3, 4)])
     func growth(old: Int, new: Int) async throws {
         let world = try ChunkStoreWorld()
         let repository = try await world.open()
