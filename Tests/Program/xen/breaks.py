@@ -48,7 +48,7 @@ def one_remote(w):
     same(len(w.listed("chunks", vm)), taken + 2, "backups on the other")
     same(len(w.listed("classic", vm)), 2, "backups on the failing one")
     os.remove(folder)
-    w.clean(bases=9)
+    w.clean()
     forget(w, vm)
 
 
@@ -170,7 +170,7 @@ def shapes(w):
     w.back_up(vm, "full", job="shapes-full")
     for compression in ("native", "zstd"):
         w.back_up(vm, "full", job="shapes-full", more={"compression": compression})
-    w.clean(bases=9)
+    w.clean()
     for backup in [b for b in w.backups if b.machine == vm]:
         for name in w.remotes:
             w.check(backup, name)

@@ -123,7 +123,7 @@ def refused(w):
     failed(machine_tasks(w.run(w.job(vm, job="own")))[0], "cannot backup a VM currently being migrated")
     pool.store.put("VM", ref, "current_operations", {})
     same(w.listed("classic", vm), {}, "no backup")
-    for change, text in (({"type": "odd"}, "No runner for the backup type odd"), ({"vms": {"id": 5}}, "invalid pattern")):
+    for change, text in (({"type": "odd"}, "No runner for the backup type odd"), ({"remotes": {"id": 5}}, "invalid pattern")):
         try:
             root = w.run(w.job(vm, job="odd", more=change))
             failed(root, text)
@@ -158,7 +158,7 @@ def refused(w):
     hold.release()
     stream.finish().must()
     same(call.items("backup.listRunningJobs"), [], "running jobs afterwards")
-    w.clean(bases=9)
+    w.clean()
     pool.remove_machine(vm)
 
 
@@ -207,7 +207,7 @@ def retention(w):
     before = set(w.listed("chunks", vm))
     w.run(off).must()
     same(set(w.listed("chunks", vm)), before, "a remote with retention 0 is not used")
-    w.clean(bases=1)
+    w.clean()
     forget(w, vm)
 
 
@@ -285,11 +285,7 @@ def several_machines(w):
     same((root.status, len(machine_tasks(root))), ("success", 5), "root")
     same(sorted(node.status for node in machine_tasks(root)), ["failure"] + ["success"] * 4, root.text())
     same(w.caller.scalar("task.get", taskId=root.id)["status"], "failure", "the task's status counts its children")
-    spans, running = [], set()
-    for node in machine_tasks(root):
-        spans.append(node.properties["id"])
-    same(sorted(spans), sorted(machines), "machines")
-    w.clean(bases=1)
-    del running
+    same(sorted(node.properties["id"] for node in machine_tasks(root)), sorted(machines), "machines")
+    w.clean()
     for machine in machines:
         forget(w, machine)

@@ -18,6 +18,8 @@ from support.checks import Checks  # noqa: E402
 from xen import backups, breaks, ends, large, options, restores  # noqa: E402
 from xen.world import World  # noqa: E402
 
+# Times, and failures in full.
+VERBOSE = os.environ.get("XEN_VERBOSE") == "1"
 TESTS = [
     backups.chain, backups.files, backups.merge, backups.deletion, backups.collection, backups.datastore,
     backups.written_elsewhere, options.left_out, options.offline, options.memory, options.rolling, options.refused,
@@ -38,7 +40,7 @@ def main():
             world.seed = seed
             began = time.monotonic()
             checks.run(test.__name__, isolated, world, test)
-            if os.environ.get("XEN_TIMES"):
+            if VERBOSE:
                 print(f"  {test.__name__}: {time.monotonic() - began:.1f} s", flush=True)
         unexpected = world.pool.unexpected_calls()
         checks.run("no call beyond those that backups need", expect_none, unexpected)
@@ -49,8 +51,16 @@ def main():
 
 def isolated(world, test):
     """Whatever a test breaks on the hosts is whole again for the next."""
+    before = set(world.pool.machines().values())
     try:
         test(world)
+    except Exception as problem:
+        if VERBOSE:
+            print(problem, flush=True)
+        for machine in set(world.pool.machines().values()) - before:
+            world.pool.remove_machine(machine)
+            world.backups = [backup for backup in world.backups if backup.machine != machine]
+        raise
     finally:
         world.pool.faults.clear()
         world.pool.reset_switches()

@@ -511,7 +511,7 @@ class Pool:
         """What a backup or restore that has ended should not have left, as texts.
 
         - snapshots: how many snapshots per machine may stay beside bases.
-        - bases: how many snapshots marked as exported may stay per machine, as bases of the next differences.
+        - bases: how many snapshots marked as exported may stay per machine and job, as bases of the next differences.
         """
         found = []
         with self.store.lock:
@@ -533,9 +533,11 @@ class Pool:
                 if "[Importing" in name or name == "xo-backup-temp-snapshot-name":
                     found.append(f"machine {name}")
                 if vm["is_a_snapshot"]:
-                    base = vm["other_config"].get("xo:backup:exported") == "true"
-                    kept.setdefault((vm["snapshot_of"], base), []).append(name)
-            for (_, base), names in kept.items():
+                    marks = vm["other_config"]
+                    base = marks.get("xo:backup:exported") == "true"
+                    job = marks.get("xo:backup:job") if base else None
+                    kept.setdefault((vm["snapshot_of"], base, job), []).append(name)
+            for (_, base, _), names in kept.items():
                 if len(names) > (bases if base else snapshots):
                     found.extend(f"snapshot {name}" for name in names)
             for ref, vdi in tables["VDI"].items():
