@@ -15,11 +15,11 @@ struct ClassicSetting: Sendable {
     let repository: ClassicRepository
     let record = TaskRecord()
 
-    init(_ files: MemoryFiles = MemoryFiles()) {
+    init(_ files: MemoryFiles = MemoryFiles(), mergeStateInterval: Duration = .seconds(10)) {
         self.files = files
         repository = ClassicRepository(
             files: files, remoteID: "remote-1", name: "memory", time: ManualClock().source,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, test: { _ in ["success": true] })
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, options: .init(mergeStateInterval: mergeStateInterval), test: { _ in ["success": true] })
     }
 
     func list() async throws -> [VMBackup] { try await repository.vmBackups(of: Self.vm)[Self.vm] ?? [] }

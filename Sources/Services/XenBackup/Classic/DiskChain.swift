@@ -49,7 +49,10 @@ struct DiskChain: Sendable {
                 guard links.count < DiskChain.maxLinks, !links.contains(where: { $0.path == path }) else {
                     throw BackupFailure(.corruptData, "The chain of disks at /\(path) does not end")
                 }
-                let link = try await link(path)
+                guard let link = try await linkIfPresent(path) else {
+                    next = try await oldestOfMerged(path)
+                    continue
+                }
                 links.append(link)
                 next = try await parent(of: link)
             }
@@ -76,7 +79,7 @@ struct DiskChain: Sendable {
             return path
         }
 
-        private func link(_ path: String) async throws -> Link {
+        private func linkIfPresent(_ path: String) async throws -> Link? {
             let name = ClassicPath.name(of: path)
             if DiskFolder.isAlias(name) {
                 let target = try await folder(of: path).aliasTarget(name)
@@ -87,22 +90,36 @@ struct DiskChain: Sendable {
             }
             do {
                 return try await file(path, named: path)
-            } catch let failure as BackupFailure where failure.kind == .notFound && links.isEmpty {
-                guard let oldest = try await unfinished(path) else { throw failure }
-                return try await file(oldest, named: oldest)
+            } catch let failure as BackupFailure where failure.kind == .notFound {
+                return nil
             }
         }
 
-        /// The disk that has taken in the one that is missing, and waits for its name.
-        private func unfinished(_ path: String) async throws -> String? {
+        /// For a link that is gone: the disk that holds what it held and waits for its name. Links above that are held
+        /// there, too, are dropped.
+        private mutating func oldestOfMerged(_ path: String) async throws -> String {
             let folder = try folder(of: path)
-            for name in try await machine.files.list(folder.path) {
-                guard let oldest = MergeState.oldestDisk(ofStateNamed: name),
-                    let state = try await folder.mergeState(of: oldest)
+            let missing = ClassicPath.name(of: path)
+            for name in try await names(in: folder) {
+                guard let oldest = MergeState.oldestDisk(ofStateNamed: name), oldest != missing,
+                    let state = try? await folder.mergeState(of: oldest), state.step == .cleanup,
+                    state.chain.contains(missing), let youngest = state.chain.last
                 else { continue }
-                if state.step == .cleanup, state.chain.last == ClassicPath.name(of: path) { return folder.path(oldest) }
+                if let first = links.firstIndex(where: { $0.path == folder.path(youngest) }) {
+                    for link in links[first...] { await link.remote.close() }
+                    links.removeSubrange(first...)
+                }
+                return folder.path(oldest)
             }
-            return nil
+            throw BackupFailure(.notFound, "The disk /\(path) is missing")
+        }
+
+        private func names(in folder: DiskFolder) async throws -> [String] {
+            do {
+                return try await machine.files.list(folder.path)
+            } catch let failure as BackupFailure where failure.kind == .notFound {
+                return []
+            }
         }
 
         private func file(_ path: String, named name: String) async throws -> Link {

@@ -36,6 +36,12 @@ struct MergeState: Sendable, Equatable {
         self.diskBytes = diskBytes
     }
 
+    /// A merge of which nobody knows how far it has come.
+    init(unknown chain: [String]) {
+        self.init(namingOnly: chain)
+        step = .mergeBlocks
+    }
+
     /// A merge that has done everything but the last rename.
     init(namingOnly chain: [String]) {
         step = .cleanup

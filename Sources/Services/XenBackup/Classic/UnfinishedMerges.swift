@@ -8,7 +8,7 @@ struct UnfinishedMerges: Sendable {
         case orphan
         /// No backup needs the chain any more.
         case pointless
-        case resume([String], MergeState?)
+        case resume([String], MergeState)
     }
 
     let scan: DiskScan
@@ -31,7 +31,7 @@ struct UnfinishedMerges: Sendable {
             return .resume(chain, state)
         }
         guard let chain = begunChain(oldest, state, referenced) else { return .pointless }
-        return .resume(chain, state)
+        return .resume(chain, state ?? MergeState(unknown: chain))
     }
 
     /// One that nobody can read was not finished: the merge begins anew.
