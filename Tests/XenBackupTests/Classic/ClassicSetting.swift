@@ -16,10 +16,18 @@ struct ClassicSetting: Sendable {
     let record = TaskRecord()
 
     init(_ files: MemoryFiles = MemoryFiles(), mergeStateInterval: Duration = .seconds(10)) {
-        self.files = files
+        self.init(over: files, memory: files, mergeStateInterval: mergeStateInterval)
+    }
+
+    /// Over other files; those in memory stay empty.
+    init(over other: any RemoteFiles) { self.init(over: other, memory: MemoryFiles(), mergeStateInterval: .zero) }
+
+    private init(over files: any RemoteFiles, memory: MemoryFiles, mergeStateInterval: Duration) {
+        self.files = memory
         repository = ClassicRepository(
             files: files, remoteID: "remote-1", name: "memory", time: ManualClock().source,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, options: .init(mergeStateInterval: mergeStateInterval), test: { _ in ["success": true] })
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            options: .init(mergeStateInterval: mergeStateInterval), test: { _ in ["success": true] })
     }
 
     func list() async throws -> [VMBackup] { try await repository.vmBackups(of: Self.vm)[Self.vm] ?? [] }

@@ -25,7 +25,9 @@ struct CleanTests {
     }
 
     private func path(_ day: Int) -> String { "\(folder)/\(BackupDate.text(ClassicSetting.time(day))).vhd" }
-    private func clean() async throws { try await setting.withTarget { try await $0.clean(task: setting.record.root()) } }
+    private func clean() async throws {
+        try await setting.withTarget { try await $0.clean(task: setting.record.root()) }
+    }
     private var disks: [String] { setting.files.paths.filter { $0.hasPrefix(folder) } }
 
     @Test("changes nothing where all is in order")
@@ -67,7 +69,9 @@ struct CleanTests {
         try await history.check(setting)
     }
 
-    @Test("removes nothing where a folder cannot be listed or a file cannot be read", arguments: ["folder", "file", "vdis"])
+    @Test(
+        "removes nothing where a folder cannot be listed or a file cannot be read",
+        arguments: ["folder", "file", "vdis"])
     mutating func failing(what: String) async throws {
         let broken = ["folder": folder, "file": path(2), "vdis": "\(ClassicSetting.machine)/vdis"][what] ?? ""
         try await setting.files.remove("\(ClassicSetting.machine)/\(ClassicSetting.name(2))")
@@ -150,7 +154,9 @@ struct CleanTests {
         await reader.close()
     }
 
-    @Test("takes backups out of the list whose alias leads nowhere", arguments: ["./data/gone.vhd", "./20240602T000000Z.alias.vhd", "../../../../../etc", "", "\u{0}"])
+    @Test(
+        "takes backups out of the list whose alias leads nowhere",
+        arguments: ["./data/gone.vhd", "./20240602T000000Z.alias.vhd", "../../../../../etc", "", "\u{0}"])
     func deadAliases(text: String) async throws {
         let other = "\(ClassicSetting.machine)/vdis/job-1/other"
         try await setting.files.write("\(other)/20240602T000000Z.alias.vhd", Array(text.utf8), .new)

@@ -48,7 +48,10 @@ struct FaultTests {
     }
 
     private static let works = [
-        Work(testDescription: "the first backup", prepare: { _, history in history.addDisk(blocks: 2) }, dropped: [], added: 1) {
+        Work(
+            testDescription: "the first backup", prepare: { _, history in history.addDisk(blocks: 2) }, dropped: [],
+            added: 1
+        ) {
             try await $1.backUp($0, 1)
         },
         Work(testDescription: "a backup with retention and merge", prepare: days(1...3), dropped: [1, 2], added: 4) {
@@ -66,7 +69,9 @@ struct FaultTests {
             try await delete([3, 2])($0, &$1)
             try await $0.withTarget { [setting = $0] in try await $0.clean(task: setting.record.root()) }
         },
-        Work(testDescription: "the deletion of everything", prepare: days(1...2), dropped: [1, 2], added: nil, run: delete([1, 2])),
+        Work(
+            testDescription: "the deletion of everything", prepare: days(1...2), dropped: [1, 2], added: nil,
+            run: delete([1, 2])),
         Work(
             testDescription: "a merge of several chains",
             prepare: { setting, history in
@@ -166,7 +171,8 @@ struct FaultTests {
         }
     }
 
-    @Test("of the machine during full backups with retention, and deletions", arguments: [MemoryFiles.End.kill, .power])
+    @Test(
+        "of the machine during full backups with retention, and deletions", arguments: [MemoryFiles.End.kill, .power])
     func full(end: MemoryFiles.End) async throws {
         let base = MemoryFiles()
         for day in 1...3 { try await ClassicSetting(base).backUpFull(day) }
@@ -200,7 +206,9 @@ struct FaultTests {
                 for day in 1...4 where names.contains(ClassicSetting.name(day)) {
                     let reader = try await left.repository.openBackup(
                         "/\(ClassicSetting.machine)/\(ClassicSetting.name(day))")
-                    #expect(try await collect(try await reader.xva().stream) == ClassicSetting.xva(UInt64(day)), "\(comment)")
+                    #expect(
+                        try await collect(try await reader.xva().stream) == ClassicSetting.xva(UInt64(day)),
+                        "\(comment)")
                     await reader.close()
                 }
                 try await left.withTarget { try await $0.clean(task: left.record.root()) }

@@ -39,7 +39,9 @@ struct InterruptedMergeTests {
             "step": .string(step), "parent": ["uuid": .string(uuid(1))], "child": ["uuid": .string(uuid(child))],
             "currentBlock": currentBlock, "mergedDataSize": 0, "diskSize": 1,
         ]
-        if let chain { json["chain"] = .array(chain.map { .string("vdis/job-1/\(live)/\(ClassicPath.name(of: path($0)))") }) }
+        if let chain {
+            json["chain"] = .array(chain.map { .string("vdis/job-1/\(live)/\(ClassicPath.name(of: path($0)))") })
+        }
         try await setting.files.write(stateName(1), Array(JSONValue.object(json).compactText.utf8), .new)
     }
 
@@ -150,7 +152,8 @@ struct InterruptedMergeTests {
     func needed() async throws {
         try await setting.files.write(
             "\(folder)/.\(ClassicPath.name(of: path(3))).merge.json",
-            Array(JSONValue.object(["step": "mergeBlocks", "child": ["uuid": .string(uuid(4))]]).compactText.utf8), .new)
+            Array(JSONValue.object(["step": "mergeBlocks", "child": ["uuid": .string(uuid(4))]]).compactText.utf8), .new
+        )
         let before = setting.files.paths
         try await setting.withTarget { try await $0.clean(task: setting.record.root()) }
         #expect(setting.files.paths.filter { $0.hasPrefix(folder) } == before.filter { $0.hasPrefix(folder) })

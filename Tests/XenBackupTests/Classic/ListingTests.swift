@@ -161,13 +161,16 @@ struct ListingTests {
         await expectFailure(.unavailable) { try await setting.list() }
     }
 
-    @Test("adds up what everything takes on the disk")
+    @Test("adds up the sizes of machines' backups, and nothing else")
     func total() async throws {
+        #expect(try await setting.repository.totalBackupSize() == ["onDisk": 0])
         try await setting.backUpFull(1)
-        try await setting.files.write(
-            "\(ClassicSetting.machine)/vdis/j/d/x.vhd", [UInt8](repeating: 0, count: 1000), .new)
+        try await setting.backUpFull(2)
+        var json = ClassicSetting.metadata(.delta, 3).json
+        json["size"] = 1000
+        try await write(3, json, vm: "vm-b")
+        try await write(4, ClassicSetting.metadata(.delta, 4).json, vm: "vm-b")
         try await setting.files.write("xo-config-backups/s/20240602T000000Z/data", [1, 2, 3], .new)
-        let expected = setting.files.paths.reduce(0) { $0 + (setting.files.content($1)?.count ?? 0) }
-        #expect(try await setting.repository.totalBackupSize() == ["onDisk": .integer(expected)])
+        #expect(try await setting.repository.totalBackupSize() == ["onDisk": .integer(2 * 2560 + 1000)])
     }
 }

@@ -49,11 +49,9 @@ package final class ClassicRepository: XenRepository {
     package func test() async -> JSONObject { await tester(files) }
 
     package func totalBackupSize() async throws -> JSONObject {
-        var total: UInt64 = 0
-        for folder in [ClassicPath.machines] + MetadataKind.allCases.map(\.rawValue) {
-            total += try await UsedRoom(files: files).byteCount(of: folder)
-        }
-        return ["onDisk": .integer(total)]
+        // What the metadata of machines says; other backups do not count. (Spec: §2.4.)
+        let sizes = try await vmBackups(of: nil).values.joined().map { UInt64(clamping: $0.metadata.size ?? 0) }
+        return ["onDisk": .integer(sizes.reduce(0) { $0 &+ $1 })]
     }
 
     package func close() async { await files.close() }

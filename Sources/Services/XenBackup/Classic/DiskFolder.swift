@@ -28,7 +28,9 @@ struct DiskFolder: Sendable {
     func aliasTarget(_ name: String) async throws -> String {
         do {
             let text = String(decoding: try await files.read(path(name), limit: Self.aliasLimit), as: UTF8.self)
-            if let target = ClassicPath.resolve(text, in: path, within: machine.path), Self.isDisk(ClassicPath.name(of: target)), !Self.isAlias(ClassicPath.name(of: target)) {
+            if let target = ClassicPath.resolve(text, in: path, within: machine.path),
+                Self.isDisk(ClassicPath.name(of: target)), !Self.isAlias(ClassicPath.name(of: target))
+            {
                 return target
             }
         } catch let failure as BackupFailure where failure.kind == .invalidInput {}
