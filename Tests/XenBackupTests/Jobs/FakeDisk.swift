@@ -9,8 +9,11 @@ final class FakeDisk: DiskSource {
     let size: UInt64
     let isDifferencing: Bool
     private let blocks: Mutex<ArraySlice<(Int, UInt8)>>
+    private let blockBytes: Int
 
-    init(_ description: JSONValue) {
+    /// - Parameter blockBytes: 1 where only the byte that would fill a block is given.
+    init(_ description: JSONValue, blockBytes: Int) {
+        self.blockBytes = blockBytes
         size = UInt64(description["size"]?.intValue ?? 0)
         isDifferencing = description["isDifferencing"]?.boolValue ?? false
         let blocks = (description["blocks"]?.arrayValue ?? []).compactMap { pair -> (Int, UInt8)? in
@@ -21,12 +24,19 @@ final class FakeDisk: DiskSource {
     }
 
     static func open(_ export: any ByteSource) async throws -> any DiskSource {
-        FakeDisk(try JSONValue(parsing: try await export.readAll(limit: 1 << 20)))
+        FakeDisk(try JSONValue(parsing: try await export.readAll(limit: 1 << 20)), blockBytes: 1)
     }
 
-    /// Blocks hold one byte only, the one that would fill them.
+    /// With blocks as they are.
+    static func openWhole(_ export: any ByteSource) async throws -> any DiskSource {
+        let description = try JSONValue(parsing: try await export.readAll(limit: 1 << 20))
+        return FakeDisk(description, blockBytes: DiskGeometry.blockBytes)
+    }
+
     func nextBlock() async throws -> DiskBlock? {
-        blocks.withLock { $0.popFirst() }.map { DiskBlock(index: $0.0, bytes: [$0.1]) }
+        blocks.withLock { $0.popFirst() }.map {
+            DiskBlock(index: $0.0, bytes: Array(repeating: $0.1, count: blockBytes))
+        }
     }
 
     /// A content as the bytes of a machine's export.

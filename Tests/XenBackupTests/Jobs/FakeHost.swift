@@ -26,7 +26,9 @@ final class FakeHost: XenHost {
 
     init() {
         state.withLock { state in
-            for number in 0..<2 { state.objects["SR", default: [:]]["OpaqueRef:SR-\(number)"] = ["uuid": .string("sr-\(number)")] }
+            for number in 0..<2 {
+                state.objects["SR", default: [:]]["OpaqueRef:SR-\(number)"] = ["uuid": .string("sr-\(number)")]
+            }
         }
     }
 
@@ -40,9 +42,14 @@ final class FakeHost: XenHost {
         state.nextNumber += 1
         let reference = "OpaqueRef:\(kind)-\(state.nextNumber)"
         var fields = fields
-        if fields["uuid"] == nil { fields["uuid"] = .string("\(kind.lowercased())-uuid-\(state.nextNumber)") }
+        if fields["uuid"] == nil { fields["uuid"] = .string(uuid(state.nextNumber)) }
         state.objects[kind, default: [:]][reference] = fields
         return reference
+    }
+
+    static func uuid(_ number: Int) -> String {
+        let digits = String(number)
+        return "00000000-0000-4000-8000-" + String(repeating: "0", count: 12 - digits.count) + digits
     }
 
     /// A machine without disks.

@@ -113,9 +113,11 @@ final class FakeRepository: XenRepository {
     func readMetadataBackup(_ id: String) async throws -> (metadata: JSONObject, dataName: String, data: any ByteSource)
     {
         try state.withLock { state in
-            guard let index = state.metadata.firstIndex(where: {
-                id.hasPrefix("/\($0.kind.rawValue)/") && id.hasSuffix("\($0.timestamp)")
-            }) else {
+            guard
+                let index = state.metadata.firstIndex(where: {
+                    id.hasPrefix("/\($0.kind.rawValue)/") && id.hasSuffix("\($0.timestamp)")
+                })
+            else {
                 throw BackupFailure(.notFound, "no metadata backup \(id)")
             }
             let backup = state.metadata[index]
