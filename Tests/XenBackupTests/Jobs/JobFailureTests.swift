@@ -302,3 +302,30 @@ struct JobFailureTests {
         Self.expectTidy(world, vm, "one export cancelled")
     }
 }
+
+@Suite("The pools of a job")
+struct JobHostTests {
+    /// Connects only when it is cancelled, and then all the same.
+    final class Silent: XenHostConnecting {
+        let host = FakeHost()
+        let asked = Latch<Void>()
+
+        func connect(_ xapi: JSONObject) async throws -> any XenHost {
+            asked.succeed(())
+            try? await Task.sleep(for: .seconds(3600))
+            return host
+        }
+    }
+
+    @Test("are not waited for by who is cancelled, and are closed in the end")
+    func silentHost() async throws {
+        let connector = Silent()
+        let hosts = JobHosts(connector: connector, xapis: ["x": [:]], hostOfRecord: ["vm1": "x"])
+        let waiting = Task { try await hosts.host(for: "vm1") }
+        try await connector.asked.value()
+        waiting.cancel()
+        await #expect(throws: CancellationError.self) { try await waiting.value }
+        await hosts.close()
+        try await eventually { connector.host.state.withLock { $0.isClosed } }
+    }
+}

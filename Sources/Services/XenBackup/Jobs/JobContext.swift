@@ -91,7 +91,7 @@ actor JobHosts {
     private let connector: any XenHostConnecting
     private let xapis: JSONObject
     private var hostOfRecord: JSONObject
-    private var connections: [String: Task<any XenHost, any Error>] = [:]
+    private var connections: [String: Connection] = [:]
 
     init(connector: any XenHostConnecting, xapis: JSONObject, hostOfRecord: JSONObject) {
         self.connector = connector
@@ -112,28 +112,58 @@ actor JobHosts {
         return try await host(id: id)
     }
 
+    /// Waits for the connection; who is cancelled leaves at once, and the others go on waiting.
     func host(id: String) async throws -> any XenHost {
-        if let connection = connections[id] { return try await connection.value }
-        let xapi = xapis[id]?.objectValue ?? [:]
-        let connector = connector
-        // Ends by itself: connecting has its time limits; it is shared, so that no single machine may cancel it.
-        let connection = Task { try await connector.connect(xapi) }
-        connections[id] = connection
+        let connection = connections[id] ?? start(id)
         do {
-            return try await connection.value
+            return try await connection.host.value()
         } catch {
             // The next machine tries again.
-            connections[id] = nil
+            if !isCancellation(error), connections[id] === connection { connections[id] = nil }
             throw error
         }
     }
 
-    /// Closes all connections, also where the job was cancelled.
+    private func start(_ id: String) -> Connection {
+        let connection = Connection(connector, xapis[id]?.objectValue ?? [:])
+        connections[id] = connection
+        return connection
+    }
+
+    /// Closes all connections, also where the job was cancelled. One that still waits for its host is told to give up,
+    /// and closed when it has.
     func close() async {
-        let open = connections.values
+        let open = Array(connections.values)
         connections = [:]
         await inAnyCase {
-            for connection in open { await (try? connection.value)?.close() }
+            for connection in open { await connection.close() }
+        }
+    }
+
+    /// A connection that is there, or on its way. It is shared, so that no single machine may end it.
+    private final class Connection: Sendable {
+        let host = Latch<any XenHost>()
+        private let isSettled = Flag()
+        private let work: Task<Void, Never>
+
+        init(_ connector: any XenHostConnecting, _ xapi: JSONObject) {
+            // Ended by ``close()``, else by the time limits of connecting.
+            work = Task { [host, isSettled] in
+                let result: Result<any XenHost, any Error>
+                do { result = .success(try await connector.connect(xapi)) } catch { result = .failure(error) }
+                isSettled.raise()
+                host.settle(result)
+            }
+        }
+
+        func close() async {
+            work.cancel()
+            let closing = Task { [host] in
+                await self.work.value
+                await (try? host.value())?.close()
+            }
+            // Nobody waits for a host that does not answer.
+            if isSettled.isRaised { await closing.value }
         }
     }
 }
