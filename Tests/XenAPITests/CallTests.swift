@@ -226,6 +226,24 @@ struct CallTests {
         }
     }
 
+    @Test("to a host that says nothing is given up at once when the caller is cancelled")
+    func silentHost() async throws {
+        let isAsked = Mutex(false)
+        let host = try await FakeHost.start { _ in
+            isAsked.withLock { $0 = true }
+            try? await Task.sleep(for: .seconds(3600))
+            return .reset
+        }
+        let target = try XenTarget([
+            "url": .string("http://\(host.address)"), "credentials": ["username": "u", "password": "p"],
+        ])
+        let work = Task { try await XenConnection.open(target, logger: Logger(label: "test")) }
+        while !isAsked.withLock({ $0 }) { try await Task.sleep(for: .milliseconds(2)) }
+        work.cancel()
+        await #expect(throws: CancellationError.self) { try await work.value }
+        await host.stop()
+    }
+
     @Test("that changes something is finished even when its caller is cancelled")
     func shielded() async throws {
         try await withPool { pool in

@@ -43,7 +43,11 @@ package final class XenConnection: XenHost {
         }
         let connection = XenConnection(clients, session, transport, limits, logger)
         do {
-            _ = try await session.current()
+            _ = try await withTaskCancellationHandler {
+                try await session.current()
+            } onCancel: {
+                Task { await session.abortLogIn() }
+            }
             let network = try await PoolNetwork.learn(from: connection)
             await session.know(members: network.members)
             guard !network.backupAddresses.isEmpty else { return connection }

@@ -52,6 +52,9 @@ actor XenSession {
         members = addresses.compactMap { address.member($0) }
     }
 
+    /// Ends a log-in that is on its way; those who wait for it fail.
+    func abortLogIn() { login?.cancel() }
+
     /// The session to log out of, if there is one.
     func close() -> State? {
         isClosed = true
@@ -86,6 +89,8 @@ actor XenSession {
                     cause: XenFailure(code: failure.code))
             } catch let failure as XenFailure {
                 throw failure
+            } catch let error as CancellationError {
+                throw error
             } catch {
                 firstFailure = firstFailure ?? error
             }

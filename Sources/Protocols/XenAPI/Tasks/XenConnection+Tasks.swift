@@ -75,9 +75,9 @@ extension XenConnection {
     }
 
     /// Asks the host to cancel a task, and waits a while until it has ended.
-    func endAfterCancelling(_ task: String) async -> XenTaskEnd {
+    func endAfterCancelling(_ task: String, within limit: Duration? = nil) async -> XenTaskEnd {
         _ = try? await uncancelled { try await self.call("task.cancel", [.string(task)]) }
-        return await end(of: task, within: limits.verdict) ?? .cancelled
+        return await end(of: task, within: limit ?? limits.verdict) ?? .cancelled
     }
 
     func destroyTask(_ task: String) async {

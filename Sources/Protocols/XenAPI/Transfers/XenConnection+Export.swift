@@ -30,7 +30,8 @@ extension XenConnection {
             let response = try await get(request, task)
             return XenDownload(response, request.label, task: task, self)
         } catch {
-            await abandonTask(task)
+            // A failure means that nothing works on the task; a cancellation may come while the host prepares the export.
+            if error is CancellationError { await abandonTask(task) }
             await destroyTask(task)
             throw error
         }
@@ -95,7 +96,9 @@ extension XenConnection {
     /// Has a task of ours ended, one way or another, before it is destroyed.
     func abandonTask(_ task: String) async {
         _ = try? await uncancelled {
-            if try await XenTaskEnd(self.record("task", task)) == nil { _ = await self.endAfterCancelling(task) }
+            if try await XenTaskEnd(self.record("task", task)) == nil {
+                _ = await self.endAfterCancelling(task, within: self.limits.reason)
+            }
         }
     }
 }

@@ -53,9 +53,15 @@ extension XenConnection {
         } catch {
             return Outcome(failure: error)
         }
+        let url: HandlerURL
+        do {
+            url = try await findHost(request)
+        } catch {
+            await destroyTask(task)
+            return Outcome(failure: error)
+        }
         var outcome = Outcome()
         do {
-            let url = try await findHost(request)
             try await put(url.with(task: task), request.label, source, byteCount, task)
             let end = try await end(of: task)
             outcome.end = end
