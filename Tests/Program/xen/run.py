@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from support.checks import Checks  # noqa: E402
-from xen import backups, breaks, ends, large, options, restores  # noqa: E402
+from xen import backups, breaks, elsewhere, ends, large, options, restores  # noqa: E402
 from xen.world import World  # noqa: E402
 
 # Times, and failures in full.
@@ -25,7 +25,7 @@ TESTS = [
     backups.written_elsewhere, options.left_out, options.offline, options.memory, options.rolling, options.refused,
     options.forced, options.retention, options.metadata, options.several_machines, breaks.one_remote, breaks.transfers,
     breaks.hosts, breaks.shapes, breaks.bases, breaks.retries, ends.cancelled, ends.cancelled_restore, ends.killed,
-    restores.settings, restores.suspended, restores.networks, restores.broken, large.large,
+    restores.settings, restores.suspended, restores.networks, restores.broken, elsewhere.elsewhere, large.large,
 ]
 
 

@@ -6,8 +6,8 @@ import Synchronization
 package final class ImageReader: Sendable {
     /// Chunks that are fetched before they are asked for.
     static let aheadCount = 4
-    /// Chunks that are kept, on their way or read: 32 MiB.
-    static let keptCount = 8
+    /// Chunks that are kept for those who read forward, on their way or read: 24 MiB.
+    static let keptCount = 6
 
     private struct Slot: Sendable {
         /// Ends with the chunk; cancelled when nobody can ask for it any more.
@@ -27,9 +27,11 @@ package final class ImageReader: Sendable {
     private let download: SnapshotDownload
     private let list: ChunkList
     private let fetcher: ChunkFetcher
+    private let keptCount: Int
     private let state = Mutex(State())
 
-    init(_ list: ChunkList, _ fetcher: ChunkFetcher, of download: SnapshotDownload) {
+    init(_ list: ChunkList, _ fetcher: ChunkFetcher, of download: SnapshotDownload, keptCount: Int) {
+        self.keptCount = keptCount
         self.download = download
         self.list = list
         self.fetcher = fetcher
@@ -56,7 +58,8 @@ package final class ImageReader: Sendable {
         let byteCount = list.range(at: place).count
         if isZero(place) { return [UInt8](repeating: 0, count: byteCount) }
         let (wanted, dropped) = state.withLock { state -> (Task<[UInt8], any Error>, [Task<[UInt8], any Error>]) in
-            let isForward = place > state.lastPlace && place - state.lastPlace <= Self.aheadCount
+            let isForward =
+                keptCount > Self.aheadCount && place > state.lastPlace && place - state.lastPlace <= Self.aheadCount
             state.lastPlace = place
             let wanted = slot(place, &state)
             state.slots[place]?.readers += 1
@@ -80,6 +83,7 @@ package final class ImageReader: Sendable {
             state.slots[place]?.readers -= 1
             // Whoever comes next tries again.
             if case .failure = result { state.slots[place] = nil }
+            if keptCount == 0, state.slots[place]?.readers == 0 { state.slots[place] = nil }
         }
         return try result.get()
     }
@@ -104,9 +108,9 @@ package final class ImageReader: Sendable {
 
     /// Gives up the slots used longest ago, except those that somebody waits for.
     private func trim(_ state: inout State) -> [Task<[UInt8], any Error>] {
-        guard state.slots.count > Self.keptCount else { return [] }
+        guard state.slots.count > keptCount else { return [] }
         let oldest = state.slots.filter { $0.value.readers == 0 }.sorted { $0.value.lastUse < $1.value.lastUse }
-            .prefix(state.slots.count - Self.keptCount)
+            .prefix(state.slots.count - keptCount)
         for (place, _) in oldest { state.slots[place] = nil }
         return oldest.map(\.value.content)
     }
@@ -115,8 +119,11 @@ package final class ImageReader: Sendable {
 extension SnapshotDownload {
     /// Opens an image for reading at any place.
     ///
+    /// - Parameter isForward: Whether it is read from the front to the back: then chunks are fetched ahead and kept.
     /// - Throws: ``BackupFailure``: `corruptData` where its index is not the one that the manifest lists.
-    package func openImage(_ file: Manifest.File) async throws -> ImageReader {
-        ImageReader(try await chunks(of: file), try fetcher(for: file, cacheBytes: 0), of: self)
+    package func openImage(_ file: Manifest.File, isForward: Bool = true) async throws -> ImageReader {
+        ImageReader(
+            try await chunks(of: file), try fetcher(for: file, cacheBytes: 0), of: self,
+            keptCount: isForward ? ImageReader.keptCount : 0)
     }
 }

@@ -167,7 +167,7 @@ actor BaseReader {
         guard let file = download.manifest.file(archive) else {
             throw BackupFailure(.corruptData, "\(snapshot) has no archive \(archive)")
         }
-        return try await download.openImage(file)
+        return try await download.openImage(file, isForward: false)
     }
 
     private func opened() async throws -> (SnapshotDownload, any BackupTransport) {
