@@ -15,19 +15,24 @@ struct ClassicSetting: Sendable {
     let repository: ClassicRepository
     let record = TaskRecord()
 
-    init(_ files: MemoryFiles = MemoryFiles(), mergeStateInterval: Duration = .seconds(10)) {
-        self.init(over: files, memory: files, mergeStateInterval: mergeStateInterval)
+    init(
+        _ files: MemoryFiles = MemoryFiles(), mergeStateInterval: Duration = .seconds(10),
+        gate: MachineGate = MachineGate()
+    ) {
+        self.init(over: files, memory: files, mergeStateInterval: mergeStateInterval, gate: gate)
     }
 
     /// Over other files; those in memory stay empty.
-    init(over other: any RemoteFiles) { self.init(over: other, memory: MemoryFiles(), mergeStateInterval: .zero) }
+    init(over other: any RemoteFiles) {
+        self.init(over: other, memory: MemoryFiles(), mergeStateInterval: .zero, gate: MachineGate())
+    }
 
-    private init(over files: any RemoteFiles, memory: MemoryFiles, mergeStateInterval: Duration) {
+    private init(over files: any RemoteFiles, memory: MemoryFiles, mergeStateInterval: Duration, gate: MachineGate) {
         self.files = memory
         repository = ClassicRepository(
             files: files, remoteID: "remote-1", name: "memory", time: ManualClock().source,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            options: .init(mergeStateInterval: mergeStateInterval), test: { _ in ["success": true] })
+            options: .init(mergeStateInterval: mergeStateInterval, gate: gate), test: { _ in ["success": true] })
     }
 
     func list() async throws -> [VMBackup] { try await repository.vmBackups(of: Self.vm)[Self.vm] ?? [] }

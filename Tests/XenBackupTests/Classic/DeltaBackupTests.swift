@@ -116,15 +116,18 @@ struct DeltaBackupTests {
         try await history.check(setting)
     }
 
-    @Test("wait with moving blocks while a backup is read")
+    @Test("are not merged while one of them is read, through whichever repository")
     func readers() async throws {
+        let gate = MachineGate()
+        let setting = ClassicSetting(setting.files, gate: gate)
         var history = DiskHistory(seed: 51)
         let live = history.addDisk(blocks: 3)
         history.change(live, [0, 1, 2])
         try await history.backUp(setting, 1)
         history.change(live, [1])
         try await history.backUp(setting, 2)
-        let reader = try await setting.repository.openBackup("/\(ClassicSetting.machine)/\(ClassicSetting.name(2))")
+        let other = ClassicSetting(setting.files, gate: gate)
+        let reader = try await other.repository.openBackup("/\(ClassicSetting.machine)/\(ClassicSetting.name(2))")
         let view = try await reader.disk("OpaqueRef:\(live)")
         try await history.backUp(setting, 3, retention: 2)
         #expect(Self.vhds(setting.files).count == 3)

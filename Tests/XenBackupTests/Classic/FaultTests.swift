@@ -14,6 +14,8 @@ struct FaultTests {
     /// All of it with `CAIRN_SOAK=1`, else a twentieth.
     private static let isSoak = ProcessInfo.processInfo.environment["CAIRN_SOAK"] == "1"
     private static let share = 20
+    /// A clean has seldom more.
+    private static let cleanOperations = 40
 
     /// Something that changes a remote.
     struct Work: CustomTestStringConvertible {
@@ -104,8 +106,8 @@ struct FaultTests {
         let count = whole.operations
         #expect(count > 0)
 
-        let seed = Self.isSoak ? 0 : UInt64.random(in: 0..<UInt64(Self.share))
-        for operation in 1...count where Self.isSoak || operation % Self.share == Int(seed) {
+        let first = Int.random(in: 0..<Self.share)
+        for operation in 1...count where Self.isSoak || operation % Self.share == first {
             let comment = "\(work.testDescription), \(end) at operation \(operation) of \(count)"
             try await die(work, base, before, after, operation, end, comment)
         }
@@ -132,7 +134,7 @@ struct FaultTests {
         let left = files.afterDeath(end, using: &random)
         try await Self.check(left, contents, required, comment + ", before the clean")
         // The clean may be cut short, too.
-        let second = left.copy(dyingAt: Int.random(in: 1...count(of: left), using: &random))
+        let second = left.copy(dyingAt: Int.random(in: 1...Self.cleanOperations, using: &random))
         try? await Self.clean(second)
         let third = second.afterDeath(end, using: &random)
         try await Self.check(third, contents, required, comment + ", after a clean that died")
@@ -146,9 +148,6 @@ struct FaultTests {
             #expect(disks == needed, "\(comment): \(files.paths)")
         }
     }
-
-    /// Some operations more than a clean has.
-    private func count(of files: MemoryFiles) -> Int { 40 }
 
     private static func clean(_ files: MemoryFiles) async throws {
         let setting = ClassicSetting(files, mergeStateInterval: .zero)

@@ -125,6 +125,21 @@ struct FullBackupTests {
         #expect(setting.files.paths.filter { $0.contains("2024060") && $0.hasSuffix(".xva") }.count == 4)
     }
 
+    @Test("that retention cannot remove stay, with a warning, and fail nothing")
+    func protected() async throws {
+        for day in 1...3 { try await setting.backUpFull(day) }
+        let path = "\(ClassicSetting.machine)/\(ClassicSetting.name(1))"
+        setting.files.protect(path)
+        let task = setting.record.root()
+        try await setting.withTarget { target in
+            try await target.applyRetention(
+                RetentionRule(count: 1), mode: .full, scheduleID: "sch-1", isBefore: false, task: task)
+        }
+        #expect(try await setting.ids() == [1, 3].map(ClassicSetting.name))
+        #expect(setting.files.content("\(ClassicSetting.machine)/20240602T000000Z.xva") != nil)
+        #expect(setting.record.warnings.count == 1)
+    }
+
     @Test("whose data is gone are taken out of the list, strays are removed, other files stay")
     func clean() async throws {
         for day in 1...3 { try await setting.backUpFull(day) }

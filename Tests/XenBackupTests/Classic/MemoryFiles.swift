@@ -71,6 +71,7 @@ final class MemoryFiles: RemoteFiles {
         var torn: (node: Int, change: Change)?
         var stamp = 1
         var broken: [String: BackupFailure] = [:]
+        var protected: Set<String> = []
     }
 
     let capabilities: RemoteCapabilities
@@ -152,6 +153,9 @@ final class MemoryFiles: RemoteFiles {
 
     /// Makes reading calls that concern a path fail.
     func breakPath(_ path: String, _ failure: BackupFailure?) { state.withLock { $0.broken[path] = failure } }
+
+    /// Makes a file one that cannot be removed.
+    func protect(_ path: String) { state.withLock { _ = $0.protected.insert(path) } }
 
     /// All paths of files, sorted.
     var paths: [String] { state.withLock { $0.names.keys.sorted() } }
@@ -314,6 +318,7 @@ final class MemoryFiles: RemoteFiles {
     func remove(_ path: String) async throws {
         try writing { state in
             if state.folders.contains(path) { throw BackupFailure(.invalidInput, "\(path) is a folder") }
+            if state.protected.contains(path) { throw BackupFailure(.notAuthorized, "\(path) is protected") }
             state.names[path] = nil
         }
     }

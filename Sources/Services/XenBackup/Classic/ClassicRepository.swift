@@ -11,10 +11,16 @@ package final class ClassicRepository: XenRepository {
         package var lockPatience: Duration
         /// At most so long the state of a merge lags behind.
         package var mergeStateInterval: Duration
+        /// Knows which machines are being read.
+        package var gate: MachineGate
 
-        package init(lockPatience: Duration = .seconds(60), mergeStateInterval: Duration = .seconds(10)) {
+        package init(
+            lockPatience: Duration = .seconds(60), mergeStateInterval: Duration = .seconds(10),
+            gate: MachineGate = .shared
+        ) {
             self.lockPatience = lockPatience
             self.mergeStateInterval = mergeStateInterval
+            self.gate = gate
         }
     }
 
@@ -27,7 +33,7 @@ package final class ClassicRepository: XenRepository {
     let time: TimeSource
     let options: Options
     let logger: Logger
-    let gate = MachineGate()
+    var gate: MachineGate { options.gate }
     private let tester: @Sendable (any RemoteFiles) async -> JSONObject
 
     /// - Parameter test: What ``test()`` does with the files. (Spec: §4.4.)

@@ -60,12 +60,19 @@ final class ClassicTarget: VMBackupTarget {
         // Newest first: an interruption leaves no gap inside a chain.
         for backup in dropped.reversed() {
             let name = ClassicPath.name(of: backup.id)
-            try await folder.files.remove(folder.path(name))
-            if mode == .full, let data = folder.dataPath(of: backup.metadata) {
-                try await folder.files.remove(data)
-                try await folder.files.remove(data + XVAChecksum.suffix)
+            do {
+                try await folder.files.remove(folder.path(name))
+                await ClassicCache(folder: folder).update([name: nil])
+                if mode == .full, let data = folder.dataPath(of: backup.metadata) {
+                    try await folder.files.remove(data)
+                    try await folder.files.remove(data + XVAChecksum.suffix)
+                }
+            } catch {
+                // Files may be protected by others: the new backup is none the worse for it.
+                try Task.checkCancellation()
+                try lock.requireHeld()
+                task.warning("An old backup cannot be removed: \(error)", ["path": .string(backup.id)])
             }
-            await ClassicCache(folder: folder).update([name: nil])
         }
     }
 

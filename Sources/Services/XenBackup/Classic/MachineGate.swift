@@ -3,7 +3,10 @@ import Synchronization
 
 /// Keeps apart, inside this process, what reads the disks of a machine and the one step of a merge that moves blocks under
 /// a reader's feet. Everything else that a merge does leaves open disks as they were.
-final class MachineGate: Sendable {
+package final class MachineGate: Sendable {
+    /// Of this process: repositories over one remote come and go, and a machine's uuid is one everywhere.
+    package static let shared = MachineGate()
+
     private struct State {
         var readers: [String: Int] = [:]
         var movers: Set<String> = []
@@ -12,6 +15,8 @@ final class MachineGate: Sendable {
     private static let pollInterval = Duration.milliseconds(50)
 
     private let state = Mutex(State())
+
+    package init() {}
 
     /// Waits until no blocks of the machine are being moved.
     func beginReading(_ vm: String) async throws {
