@@ -49,6 +49,20 @@ struct HTTP1Tests {
         }
     }
 
+    @Test("sends the pieces of a body as they come, and stops making it when the client is gone")
+    func vanishing() async throws {
+        try await withServer { server in
+            let (client, _) = try await RawClient.connect(to: server.server)
+            try await client.send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(try await client.text(until: "word").hasPrefix("HTTP/1.1 200 OK"))
+            try await client.close()
+            for _ in 0..<6000 where !server.rest.endless.isCancelled.withLockedValue({ $0 }) {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(server.rest.endless.isCancelled.withLockedValue { $0 })
+        }
+    }
+
     @Test("speaks TLS 1.2 and 1.3", arguments: [12, 13])
     func versions(version: Int) async throws {
         try await withServer { server in

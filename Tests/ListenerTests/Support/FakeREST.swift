@@ -5,10 +5,11 @@ import NIOConcurrencyHelpers
 
 /// A REST API that answers with what it was asked, and opens ``FakeSession``s.
 ///
-/// `/echo` gives the body back, `/slow` waits 300 ms, `/hold` as long as the session's `/wait`, `/stream?n` streams, `/big?n` sends n bytes at once. Bodies are limited to
+/// `/echo` gives the body back, `/slow` waits 300 ms, `/hold` as long as the session's `/wait`, `/stream?n` streams, `/endless` says one word and then nothing, `/big?n` sends n bytes at once. Bodies are limited to
 /// 1 MiB. The header `authorization` names who asks.
 final class FakeREST: RESTHandler {
     let session: FakeSession
+    let endless = EndlessSource()
     let requests = NIOLockedValueBox<[RESTRequest]>([])
 
     init(session: FakeSession = FakeSession()) { self.session = session }
@@ -43,6 +44,8 @@ final class FakeREST: RESTHandler {
         case "/stream":
             let source = CountedSource(bytes: Int(query) ?? 0)
             return .response(RESTResponse(status: 200, body: .stream(source, length: nil)))
+        case "/endless":
+            return .response(RESTResponse(status: 200, body: .stream(endless, length: nil)))
         case "/big":
             return .response(RESTResponse(status: 200, body: .bytes([UInt8](repeating: 7, count: Int(query) ?? 0))))
         default: return .response(response("\(request.method) \(request.target)"))
@@ -60,5 +63,21 @@ final class FakeREST: RESTHandler {
 
     private func text(_ status: Int, _ text: String) -> RESTAnswer {
         .response(RESTResponse(status: status, body: .bytes(Array(text.utf8))))
+    }
+}
+
+/// Gives one word, and then nothing until its reader is cancelled.
+final class EndlessSource: ByteSource {
+    let isCancelled = NIOLockedValueBox(false)
+    private let hasBegun = NIOLockedValueBox(false)
+
+    func read(upTo maxBytes: Int) async throws -> [UInt8]? {
+        let isFirst = hasBegun.withLockedValue { hasBegun in
+            defer { hasBegun = true }
+            return !hasBegun
+        }
+        if isFirst { return Array("word".utf8) }
+        do { try await Task.sleep(for: .seconds(600)) } catch { isCancelled.withLockedValue { $0 = true } }
+        return nil
     }
 }

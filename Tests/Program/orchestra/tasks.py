@@ -217,10 +217,11 @@ def remotes(w):
         expect(result["writeRate"] > 0 and result["readRate"] > 0, f"{result}")
     same(os.listdir(w.remote_folder) and [name for name in os.listdir(w.remote_folder) if name.endswith(".test")], [],
          "files of the test")
-    broken = w.scalar("remote.test", {"url": "file:///nowhere/at/all", "id": "x"})
+    nowhere = {"url": "file://" + w.token_path + "/below-a-file", "id": "x"}
+    broken = w.scalar("remote.test", nowhere)
     same(broken["success"], False, f"{broken}")
     same(w.scalar("remote.ping", {"remote": w.remote}), {"success": True}, "ping")
-    same(w.error("remote.ping", {"remote": {"url": "file:///nowhere/at/all"}})["code"], -32000, "ping of nothing")
+    same(w.error("remote.ping", {"remote": nowhere})["code"], -32000, "ping of nothing")
     expect(w.scalar("remote.getInfo", {"remote": w.remote})["size"] > 0, "size of the file system")
     same(w.scalar("remote.getTotalBackupSize", {"remote": w.remote}), {"onDisk": 0}, "no backups of machines")
     same(w.scalar("backup.listVmBackups", {"remotes": {"remote-1": w.remote}}), {"remote-1": {}}, "no machines")
