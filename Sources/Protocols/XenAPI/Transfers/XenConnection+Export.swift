@@ -27,6 +27,12 @@ extension XenConnection {
     private func download(_ request: HandlerRequest) async throws -> XenDownload {
         let task = try await createTask(request.label, request.path)
         do {
+            try Task.checkCancellation()
+        } catch {
+            await destroyTask(task)
+            throw error
+        }
+        do {
             let response = try await get(request, task)
             return XenDownload(response, request.label, task: task, self)
         } catch {

@@ -56,18 +56,23 @@ extension XenConnection {
         let url: HandlerURL
         do {
             url = try await findHost(request)
+            try Task.checkCancellation()
         } catch {
             await destroyTask(task)
             return Outcome(failure: error)
         }
+        let body = UploadBody(source)
+        defer { body.stop() }
         var outcome = Outcome()
         do {
-            try await put(url.with(task: task), request.label, source, byteCount, task)
+            try await put(url.with(task: task), request.label, body, byteCount, task)
             let end = try await end(of: task)
             outcome.end = end
             _ = try end.result()
         } catch {
-            outcome.end = await lastWord(task, outcome.end)
+            // A task that no request carried to the host never ends.
+            let wasHeard = body.hasBegun || !(error is CancellationError)
+            outcome.end = wasHeard ? await lastWord(task, outcome.end) : .cancelled
             outcome.failure = error
             if case .failure(let failure)? = outcome.end, !(error is CancellationError), !(error is SourceFault) {
                 outcome.failure = failure
@@ -101,10 +106,8 @@ extension XenConnection {
     }
 
     private func put(
-        _ url: HandlerURL, _ label: String, _ source: any ByteSource, _ byteCount: UInt64?, _ task: String
+        _ url: HandlerURL, _ label: String, _ body: UploadBody, _ byteCount: UInt64?, _ task: String
     ) async throws {
-        let body = UploadBody(source)
-        defer { body.stop() }
         if byteCount == nil {
             // Cut only after the host had time to take the last bytes.
             body.beforeEnd { _ = await self.end(of: task, within: self.limits.reason) }
@@ -144,6 +147,7 @@ final class UploadBody: AsyncSequence, Sendable {
 
     private struct State {
         var fault: (any Error)?
+        var hasBegun = false
         var sent: UInt64 = 0
         var isAtEnd = false
         var beforeEnd: (@Sendable () async -> Void)?
@@ -174,6 +178,8 @@ final class UploadBody: AsyncSequence, Sendable {
 
     /// What the source threw, if it did.
     var fault: (any Error)? { faults.value }
+    /// Whether it was asked for anything: the head of the request is on its way then.
+    var hasBegun: Bool { state.withLock { $0.hasBegun } }
     var sent: UInt64 { state.withLock { $0.sent } }
     /// Whether the source has given all, and all of it was taken.
     var isAtEnd: Bool { state.withLock { $0.isAtEnd } }
@@ -196,6 +202,7 @@ final class UploadBody: AsyncSequence, Sendable {
     }
 
     private func next() async throws -> ByteBuffer? {
+        state.withLock { $0.hasBegun = true }
         if let piece = try await pipe.readPiece() {
             state.withLock { $0.sent += UInt64(piece.readableBytes) }
             return piece
