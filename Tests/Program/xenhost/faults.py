@@ -59,8 +59,8 @@ class Faults:
             self.rules[rule.identity] = rule
             return rule
 
-    def strike(self, kind, method=None, path=None):
-        """The rule that strikes now, or None."""
+    def strike(self, kind, method=None, path=None, reached=True):
+        """The rule that strikes now, or None. It counts as reached, unless that comes later."""
         with self.lock:
             for rule in self.rules.values():
                 if rule.kind != kind or rule.count == 0:
@@ -75,7 +75,8 @@ class Faults:
                 if rule.count is not None:
                     rule.count -= 1
                 rule.struck += 1
-                rule.reached.set()
+                if reached:
+                    rule.reached.set()
                 return rule
         return None
 

@@ -469,7 +469,7 @@ class Pool:
     def dispatch(self, method, parameters, listener):
         """A call as it came: checks the session, writes the log. Raises Failure."""
         entry = {"method": method, "listener": "slave" if listener.is_slave else "master", "error": None,
-                 "parameters": parameters if method.startswith("session.") else parameters[1:]}
+                 "at": time.time(), "parameters": parameters if method.startswith("session.") else parameters[1:]}
         if len(self.log) < LOG:
             self.log.append(entry)
         try:

@@ -37,14 +37,14 @@ class Transfer:
             "listener": "slave" if connection.listener.is_slave else "master",
             "slave": connection.listener.is_slave}
         self.pool.transfers.append(self.record)
-        strike = self.pool.faults.strike
-        self.cut = strike("cut", path=path)
-        self.stall = strike("stall", path=path)
-        self.slow = strike("slow", path=path)
-        # Rules that wait for an amount of bytes count as reached when that came.
-        for rule in (self.cut, self.stall):
-            if rule:
-                rule.reached.clear()
+        self.cut = self.stall = self.slow = None
+        # A PUT without a body only asks whether it would be sent elsewhere.
+        self.is_probe = request.method == "PUT" and request.length == 0
+        if not self.is_probe:
+            strike = self.pool.faults.strike
+            self.cut = strike("cut", path=path, reached=False)
+            self.stall = strike("stall", path=path, reached=False)
+            self.slow = strike("slow", path=path)
 
     def moved(self, count):
         """Called for every piece: faults strike, the task may have been cancelled, progress shows."""
@@ -117,7 +117,7 @@ def handle(connection, request):
         connection.answer(405 if any(path == known for _, known in PATHS) else 404)
         return
     entry = {"method": f"{request.method} {path}", "listener": "slave" if connection.listener.is_slave else "master",
-             "error": None, "parameters": [
+             "error": None, "at": time.time(), "parameters": [
                  {name: value for name, value in request.query.items() if name != "session_id"}]}
     pool.log.append(entry)
     if request.method == "PUT" and request.length is None:
@@ -150,7 +150,7 @@ def handle(connection, request):
     try:
         if transfer.task:
             store.record("task", transfer.task)
-        rule = pool.faults.strike("status", path=path)
+        rule = None if transfer.is_probe else pool.faults.strike("status", path=path)
         if rule:
             drain(connection, request)
             transfer.record["outcome"] = "status"
