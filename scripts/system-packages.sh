@@ -5,7 +5,7 @@ set -euo pipefail
 needed=(libzstd-dev libdeflate-dev libsqlite3-dev libcrypt-dev python3-venv)
 case "${1:-}" in
 bench) needed+=(restic borgbackup) ;;
-test) needed+=(qemu-utils) ;;
+test) needed+=(qemu-utils tzdata) ;;
 esac
 
 missing=()

@@ -5,9 +5,12 @@ import Testing
 
 @Suite("Metadata backups in the classic layout")
 struct MetadataBackupTests {
-    private let setting = ClassicSetting()
+    private let setting: ClassicSetting
     private static let schedule = "11111111-2222-4333-8444-555555555555"
     private static let pool = "99999999-2222-4333-8444-555555555555"
+
+    init() { self.init(over: ClassicSetting()) }
+    private init(over setting: ClassicSetting) { self.setting = setting }
 
     private func write(_ kind: MetadataKind, _ day: Int, _ data: [UInt8], retention: Int = 3) async throws {
         try await setting.repository.writeMetadataBackup(
@@ -61,6 +64,19 @@ struct MetadataBackupTests {
         let last = try #require(setting.files.paths.last { $0.hasSuffix("metadata.json") })
         try await setting.files.write(last, [1], .replace)
         #expect(try await setting.repository.metadataBackups(.pool).count == 1)
+    }
+
+    @Test("lie on object stores, too")
+    func objectStore() async throws {
+        let store = MetadataBackupTests(over: ClassicSetting(MemoryFiles(isFileSystem: false)))
+        for day in 1...3 { try await store.write(.pool, day, [UInt8(day)], retention: 2) }
+        let list = try await store.setting.repository.metadataBackups(.pool)
+        #expect(list.count == 2)
+        let id = try #require(list[0]["id"]?.stringValue)
+        #expect(try await collect(try await store.setting.repository.readMetadataBackup(id).data) == [2])
+        try await store.setting.repository.deleteMetadataBackup(id)
+        #expect(store.setting.files.paths.count == 2)
+        #expect(try await store.setting.repository.metadataBackups(.orchestra) == [])
     }
 
     @Test("are deleted by an id of the right form only")

@@ -1,5 +1,6 @@
 import BackupFormats
 import CairnTestSupport
+import Platform
 import Testing
 
 @testable import XenBackup
@@ -84,6 +85,32 @@ struct RetentionTableTests {
         #expect(try ZoneRules(named: "Australia/Sydney").offset(at: 3_786_912_000) == 39600)
         #expect(try ZoneRules(named: "Australia/Sydney").offset(at: 3_802_500_000) == 36000)
         #expect(try ZoneRules(named: "America/New_York").offset(at: 0) == -18000)
+    }
+
+    @Test("reads files of the zone database that are cut or changed without harm")
+    func damagedZones() throws {
+        let file = try FileSystem.read("\(ZoneRules.folder)/Europe/Berlin", limit: ZoneRules.maxFileBytes)
+        #expect(throws: FormatError.self) { try ZoneRules(parsing: []) }
+        for count in stride(from: 0, to: file.count, by: 3) {
+            _ = try? ZoneRules(parsing: Array(file.prefix(count))).offset(at: 4_000_000_000)
+        }
+        var random = SeededRandom(seed: 1)
+        for _ in 0..<300 {
+            var changed = file
+            for _ in 0..<4 {
+                changed[Int.random(in: 0..<file.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+            }
+            _ = try? ZoneRules(parsing: changed).offset(at: 4_000_000_000)
+        }
+        for rule in [
+            "", "X", "CET", "CET-", "CET-1CEST", "CET-1CEST,M3.5.0", "CET-1CEST,M13.5.0,M10.5.0", "<+0330>-3:30",
+            "A9999",
+        ] {
+            _ = ZoneRule(rule)?.offset(at: 0)
+        }
+        #expect(ZoneRule("<+0330>-3:30")?.offset(at: 0) == 12_600)
+        #expect(ZoneRule("IST-2IDT,J60/26,300")?.offset(at: 1_720_000_000) == 10_800)
+        #expect(ZoneRule("CET-1CEST,M3.5.0") == nil)
     }
 
     @Test("labels backups by the same buckets")
