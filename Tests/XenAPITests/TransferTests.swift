@@ -71,14 +71,20 @@ struct TransferTests {
         await pool.stop()
     }
 
-    @Test("begins with a good session, also where the last one has ended", arguments: ["GET", "PUT"])
+    @Test("logs in anew where the session has ended, before or after its task was made", arguments: ["GET", "PUT"])
     func expiredSession(method: String) async throws {
         try await withPool { pool, host in
+            let isEarly = Mutex(true)
             pool.serve { request in
-                guard let task = request.query["task_id"] else { return .status(400) }
+                if isEarly.withLock({ $0 }) {
+                    isEarly.withLock { $0 = false }
+                    pool.state.withLock { $0.sessions = [] }
+                }
                 let isGood = pool.state.withLock { $0.sessions.contains(request.query["session_id"] ?? "") }
-                pool.set(task, isGood ? "success" : "failure", error: isGood ? [] : ["SESSION_INVALID"])
-                return isGood ? .bytes([1, 2, 3, 4, 5]) : .status(401)
+                guard isGood else { return .status(401) }
+                guard let task = request.query["task_id"] else { return .status(400) }
+                pool.set(task, "success")
+                return .bytes([1, 2, 3, 4, 5])
             }
             pool.state.withLock { $0.sessions = [] }
             if method == "GET" {
@@ -87,6 +93,25 @@ struct TransferTests {
                 await transfer.finish()
             } else {
                 try await host.importPoolDatabase(from: ScriptedSource([1]), byteCount: 1)
+            }
+            #expect(pool.state.withLock { $0.logins } == 3)
+        }
+    }
+
+    @Test("to a host that is gone says so", arguments: ["GET", "PUT"])
+    func unreachable(method: String) async throws {
+        try await withPool { pool, host in
+            pool.serve { _ in .reset }
+            do {
+                if method == "GET" {
+                    _ = try await host.exportPoolDatabase()
+                } else {
+                    try await host.importPoolDatabase(from: ScriptedSource([1]), byteCount: 1)
+                }
+                Issue.record("reached")
+            } catch let failure as BackupFailure {
+                #expect(failure.kind == .unavailable)
+                #expect(failure.summary.contains("cannot be reached"))
             }
         }
     }

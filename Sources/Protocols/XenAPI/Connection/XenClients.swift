@@ -104,19 +104,19 @@ enum XenTransportFault {
         }
     }
 
-    static func failure(_ error: any Error, _ address: XenAddress) -> BackupFailure {
+    static func failure(_ error: any Error, _ host: String) -> BackupFailure {
         if isTLS(error) {
             return BackupFailure(
-                .unavailable, "The host \(address.display) has no certificate that is accepted here",
+                .unavailable, "The host \(host) has no certificate that is accepted here",
                 hints: [
                     "Allow unauthorized certificates for this pool, or give its hosts certificates of a known authority."
                 ],
                 cause: error)
         }
         if (error as? HTTPClientError) == .deadlineExceeded {
-            return BackupFailure(.unavailable, "The host \(address.display) did not answer in time")
+            return BackupFailure(.unavailable, "The host \(host) did not answer in time")
         }
-        return BackupFailure(.unavailable, "The host \(address.display) cannot be reached", cause: error)
+        return BackupFailure(.unavailable, "The host \(host) cannot be reached", cause: error)
     }
 }
 

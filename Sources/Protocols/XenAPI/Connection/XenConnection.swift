@@ -168,7 +168,8 @@ struct CallTransport: Sendable {
             if Task.isCancelled { throw CancellationError() }
             let isFinal = (error as? HTTPClientError) == .deadlineExceeded || XenTransportFault.isTLS(error)
             throw Fault(
-                failure: XenTransportFault.failure(error, address), mayRepeat: XenTransportFault.isUnsent(error),
+                failure: XenTransportFault.failure(error, address.display),
+                mayRepeat: XenTransportFault.isUnsent(error),
                 isFinal: isFinal)
         }
         let type = response.headers.first(name: "content-type") ?? ""

@@ -45,17 +45,41 @@ extension XenConnection {
 
     /// The answer of the host that has the data, with its body still to come.
     private func get(_ request: HandlerRequest, _ task: String) async throws -> HTTPClientResponse {
-        var url = HandlerURL(request, try await session.current()).with(task: task)
+        var state = try await session.current()
+        var url = HandlerURL(request, state).with(task: task)
+        var hasRenewed = false
         for _ in 0...XenLimits.redirections {
-            let response = try await send(.GET, url, body: nil, within: limits.firstByte)
+            let response = try await ask(.GET, url, within: limits.firstByte)
             if let location = response.redirection {
                 url = try url.redirected(to: location).with(task: task)
+                continue
+            }
+            if response.status == .unauthorized, !hasRenewed {
+                hasRenewed = true
+                state = try await renew(state)
+                url = HandlerURL(request, state).with(task: task)
                 continue
             }
             guard response.status == .ok else { throw await refusal(response, request.label, url, task) }
             return response
         }
         throw BackupFailure(.unavailable, "\(request.label): the hosts of the pool redirect in a circle")
+    }
+
+    /// A new session in place of one that a handler did not know.
+    func renew(_ state: XenSession.State) async throws -> XenSession.State {
+        await session.forget(state)
+        return try await session.current()
+    }
+
+    /// A request without a body.
+    func ask(_ method: HTTPMethod, _ url: HandlerURL, within limit: Duration) async throws -> HTTPClientResponse {
+        do {
+            return try await send(method, url, body: nil, within: limit)
+        } catch {
+            if error is CancellationError || error is BackupFailure { throw error }
+            throw XenTransportFault.failure(error, url.display)
+        }
     }
 
     func send(

@@ -93,12 +93,20 @@ extension XenConnection {
     /// The host that will take the body: asked with an empty one and without a task, so that a redirection is found
     /// before the body is begun. Any other answer to that question means nothing.
     private func findHost(_ request: HandlerRequest) async throws -> HandlerURL {
-        var url = HandlerURL(request, try await session.current())
+        var state = try await session.current()
+        var url = HandlerURL(request, state)
+        var hasRenewed = false
         for _ in 0...XenLimits.redirections {
             var probe = url
             // An empty database must not be taken for one.
             if request.path == "/pool/xmldbdump" { probe = probe.with("dry_run", "true") }
-            let response = try await send(.PUT, probe, body: nil, within: limits.inactivity)
+            let response = try await ask(.PUT, probe, within: limits.inactivity)
+            if response.status == .unauthorized, !hasRenewed {
+                hasRenewed = true
+                state = try await renew(state)
+                url = HandlerURL(request, state)
+                continue
+            }
             guard let location = response.redirection else { return url }
             url = try url.redirected(to: location)
         }
