@@ -9,7 +9,7 @@ from support.checks import expect, same
 from support.server import wait_for
 from xen.caller import started
 
-from .world import OpenAnswer
+from .world import SCHEDULE, OpenAnswer
 
 WAITERS = 400 if os.environ.get("CAIRN_SOAK") else 120
 PATIENCE = 300
@@ -228,7 +228,7 @@ def remotes(w):
     same(w.scalar("backup.listPoolMetadataBackups", {"remotes": {"remote-1": w.remote}}), {"remote-1": {}}, "no pools")
     listed = w.scalar("backup.listXoMetadataBackups", {"remotes": {"remote-1": w.remote}})["remote-1"]
     newest = listed[-1]
-    expect(newest["id"].startswith("/xo-config-backups/sch-1/"), f"{newest}")
+    expect(newest["id"].startswith(f"/xo-config-backups/{SCHEDULE}/"), f"{newest}")
     log = w.caller.stream("backup.restoreMetadataBackup", backupId=newest["id"][1:], remote=w.remote)
     root = log.finish().must()
     same((root.name, root.result), ("metadataRestore", '{"xo":1}'), "the restored configuration")

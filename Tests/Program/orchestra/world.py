@@ -16,6 +16,9 @@ from xen.caller import Caller
 ARGUMENTS = ["--xo-allow-file-remotes"]
 
 
+SCHEDULE = "0a1b2c3d-0000-4000-8000-00000000abcd"
+
+
 class SilentHost:
     """A host that takes connections and never says a word: jobs that need it wait."""
 
@@ -84,8 +87,8 @@ class World:
         """Parameters of a job that needs no host: a backup of Xen Orchestra's own configuration."""
         return {
             "job": {"id": job, "type": "metadataBackup", "name": job, "remotes": {"id": "remote-1"}, "xoMetadata": text,
-                    "settings": {"sch-1": {"retentionXoMetadata": 2}}},
-            "remotes": {"remote-1": self.remote}, "schedule": {"id": "sch-1", "name": "nightly"}, "streamLogs": True,
+                    "settings": {SCHEDULE: {"retentionXoMetadata": 2}}},
+            "remotes": {"remote-1": self.remote}, "schedule": {"id": SCHEDULE, "name": "nightly"}, "streamLogs": True,
             **more}
 
     # The wire ------------------------------------------------------------------------------------------------------

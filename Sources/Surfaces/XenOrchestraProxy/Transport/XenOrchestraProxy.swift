@@ -128,11 +128,11 @@ package struct XenOrchestraProxy: RESTHandler {
             let failure = RPCFailure(error, operation: "request")
             return RESTResponse(status: 200, headers: headers, body: .bytes(RPCAnswer.error(failure, id: .null)))
         }
-        log.info("\(request.peer) xo \(call.method)")
         let method: Method
         let parameters: JSONObject
         do {
             method = try Methods.named(call.method)
+            log.info("\(request.peer) \(method.name)")
             parameters = try check(call.parameters, of: method)
         } catch {
             guard let id = call.id else { return RESTResponse(status: 204) }
