@@ -5,7 +5,7 @@ SOURCE ?=
 PREFIX ?= /usr/local
 BIN ?=
 
-.PHONY: help demo test soak build bench fmt check install packages
+.PHONY: help demo test soak test-ceph build bench fmt check install packages
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ test:
 soak:
 	@scripts/system-packages.sh test
 	@CAIRN_SOAK=1 scripts/test.sh
+
+## make test-ceph the remotes in object stores against a Ceph of one node
+test-ceph:
+	@scripts/system-packages.sh test-ceph
+	@scripts/test-ceph.sh
 
 ## make build    the release program, .build/release/cairn
 build: packages

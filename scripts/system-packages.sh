@@ -6,6 +6,7 @@ needed=(libzstd-dev libdeflate-dev libsqlite3-dev libcrypt-dev python3-venv)
 case "${1:-}" in
 bench) needed+=(restic borgbackup) ;;
 test) needed+=(qemu-utils tzdata) ;;
+test-ceph) needed+=(ceph-mon ceph-mgr ceph-osd radosgw ceph-common uuid-runtime) ;;
 esac
 
 missing=()

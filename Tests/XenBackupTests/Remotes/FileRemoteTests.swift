@@ -78,6 +78,48 @@ struct FileRemoteTests {
         await expectFailure(.invalidInput) { _ = try await remote.open("a", .read) }
     }
 
+    /// The mark that keeps root, too, from changing a folder, where the file system has it.
+    private static let immutableFlag: UInt32 = 0x10
+
+    @Test("that is read-only cannot be opened, and says so")
+    func readOnly() async throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/root"
+        try FileSystem.makeFolder(path, mode: 0o500)
+        let node = try OpenNode(folderAt: path)
+        if ProcessInformation.isRoot {
+            guard let flags = node.flags(), (try? node.setFlags(flags | Self.immutableFlag)) != nil else {
+                print("skipped: needs a file system with inode flags, or a user who is not root")
+                return
+            }
+        }
+        defer { if let flags = node.flags() { try? node.setFlags(flags & ~Self.immutableFlag) } }
+        await #expect {
+            _ = try await FileRemote.open(path, name: "safe", time: .system)
+        } throws: { error in
+            guard let failure = error as? BackupFailure else { return false }
+            return failure.kind == .notAuthorized && failure.summary.contains("safe")
+        }
+    }
+
+    @Test("that is marked as immutable is known as such")
+    func immutable() async throws {
+        let folder = try TemporaryFolder()
+        let remote = try await FileRemote.open(folder.path, name: "test", time: .system)
+        #expect(!remote.capabilities.isImmutable)
+        try await remote.write("immutability.json", Array("{}".utf8), .new)
+        let marked = try await FileRemote.open(folder.path, name: "test", time: .system)
+        #expect(marked.capabilities.isImmutable)
+    }
+
+    @Test("lets go of its folder when it is closed")
+    func closed() async throws {
+        let folder = try TemporaryFolder()
+        let remote = try await FileRemote.open(folder.path, name: "test", time: .system)
+        await remote.close()
+        await #expect(throws: BackupFailure.self) { try await remote.list("") }
+    }
+
     @Test("tells its room")
     func info() async throws {
         let folder = try TemporaryFolder()

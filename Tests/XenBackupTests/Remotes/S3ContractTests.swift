@@ -6,16 +6,20 @@ import Synchronization
 import Testing
 import XenBackup
 
-/// The store that the surroundings offer: `CAIRN_S3=http://key:secret@127.0.0.1:5000/bucket`.
+/// The store that the surroundings offer: `CAIRN_S3=http://key:secret@127.0.0.1:5000/bucket`, or `https`.
 enum S3UnderTest {
     static let address = Environment.current["CAIRN_S3"]
+    /// Whether it looks at signatures; not every stand-in does.
+    static let checksSignatures = Environment.current["CAIRN_S3_CHECKS"] != nil
 
     static func settings() throws -> S3Settings {
-        let url = try RemoteURL(parsing: address?.replacing(/^http/, with: "s3+http") ?? "")
+        let address = address ?? ""
+        let isTLS = address.hasPrefix("https:")
+        let url = try RemoteURL(parsing: (isTLS ? "s3" : "s3+http") + address.drop { $0 != ":" })
         guard case .s3(let place) = url.place else { throw BackupFailure(.invalidInput, "CAIRN_S3 is no store") }
         return S3Settings(
-            isTLS: false, host: place.host, bucket: place.bucket, accessKey: place.accessKey,
-            secretKey: place.secretKey)
+            isTLS: isTLS, host: place.host, bucket: place.bucket, accessKey: place.accessKey,
+            secretKey: place.secretKey, allowsAnyCertificate: isTLS)
     }
 
     static func open(_ folder: String) async throws -> S3Remote {
@@ -77,6 +81,24 @@ struct S3ContractTests {
         await client.close()
     }
 
+    @Test("sends parts that are too long for the memory from a file")
+    func scratch() async throws {
+        let folder = try TemporaryFolder()
+        let client = S3Client(
+            try S3UnderTest.settings(), time: .system, scratchFolder: "\(folder.path)/scratch", partInMemory: 1 << 20)
+        var random = SeededRandom(seed: 9)
+        for count in [0, 4_000_000, 10 << 20, 12_000_003] {
+            let bytes = random.bytes(count)
+            let key = "scratch/\(run)/\(count)"
+            let written = try await client.put(key, from: RaggedSource(bytes, seed: 10), maxByteCount: nil, isNew: true)
+            #expect(written == UInt64(count))
+            #expect(try await collect(try await client.stream(key)) == bytes)
+            try await client.delete(key)
+        }
+        #expect(try FileSystem.list("\(folder.path)/scratch") == [])
+        await client.close()
+    }
+
     @Test("says what is wrong with its settings")
     func wrongSettings() async throws {
         var settings = try S3UnderTest.settings()
@@ -106,6 +128,38 @@ struct S3ContractTests {
             _ = try await remote.write(name, from: RaggedSource(bytes, seed: 8), maxByteCount: nil, .new)
         }
         await remote.close()
+    }
+
+    @Test(
+        "is refused with a wrong secret",
+        .enabled(if: S3UnderTest.checksSignatures, "skipped: needs a store that checks signatures (make test-ceph)"))
+    func wrongSecret() async throws {
+        var settings = try S3UnderTest.settings()
+        settings.secretKey += "x"
+        await expectFailure(.notAuthenticated) {
+            _ = try await S3Remote.open(settings, folder: "", isImmutable: false, time: .system)
+        }
+        settings = try S3UnderTest.settings()
+        let early = TimeSource { TimeSource.system.nanoseconds() - 3_600_000_000_000 }
+        await #expect {
+            _ = try await S3Remote.open(settings, folder: "", isImmutable: false, time: early)
+        } throws: { error in
+            (error as? BackupFailure)?.hints.first?.contains("clocks") == true
+        }
+    }
+
+    @Test(
+        "with a certificate of nobody is refused unless that is allowed",
+        .enabled(if: S3UnderTest.address?.hasPrefix("https:") == true, "skipped: needs an S3 endpoint with TLS"))
+    func certificate() async throws {
+        var settings = try S3UnderTest.settings()
+        await (try await S3Remote.open(settings, folder: "", isImmutable: false, time: .system)).close()
+        settings.allowsAnyCertificate = false
+        await #expect {
+            _ = try await S3Remote.open(settings, folder: "", isImmutable: false, time: .system)
+        } throws: { error in
+            "\(error)".contains("the certificate of \(settings.host) is not accepted")
+        }
     }
 
     @Test("has no room to tell, no locks, and no files that change in place")

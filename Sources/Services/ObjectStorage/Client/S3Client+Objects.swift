@@ -74,8 +74,12 @@ extension S3Client {
     /// - Parameter isNew: Whether an object of that name is a `conflict`.
     package func put(_ key: String, _ bytes: [UInt8], isNew: Bool) async throws {
         if isNew { try await requireNew(key) }
+        try await put(key, S3Body(bytes))
+    }
+
+    func put(_ key: String, _ body: S3Body) async throws {
         var request = S3Request(.PUT, key, summary(key, "cannot be written"))
-        request.attach(bytes)
+        request.attach(body)
         _ = try await send(request)
     }
 
@@ -139,7 +143,7 @@ extension S3Client {
             request.query = [("delete", "")]
             let items = batch.map { XMLElement(name: "Object", children: [XMLElement(name: "Key", text: $0)]) }
             let quiet = XMLElement(name: "Quiet", text: "true")
-            request.attach(Array(XMLElement(name: "Delete", children: [quiet] + items).document.utf8))
+            request.attach(S3Body(Array(XMLElement(name: "Delete", children: [quiet] + items).document.utf8)))
             let errors = try await send(request).xml().all("Error").filter { $0["Code"]?.text != "NoSuchKey" }
             guard let first = errors.first else { continue }
             throw BackupFailure(

@@ -20,8 +20,17 @@ package final class S3Client: Sendable {
     private let signer: RequestSigner
     private let time: TimeSource
     private let http: HTTPClient
+    let scratch: S3Scratch?
+    let partInMemory: Int
 
-    package init(_ settings: S3Settings, time: TimeSource) {
+    /// - Parameters:
+    ///   - scratchFolder: For parts that are longer than `partInMemory`; nil: they stay in memory, too.
+    package init(
+        _ settings: S3Settings, time: TimeSource, scratchFolder: String? = nil,
+        partInMemory: Int = S3Limits.partInMemory
+    ) {
+        scratch = scratchFolder.map { S3Scratch(folder: $0) }
+        self.partInMemory = partInMemory
         self.settings = settings
         self.time = time
         signer = RequestSigner(
@@ -38,7 +47,10 @@ package final class S3Client: Sendable {
     }
 
     /// Ends all connections. Called once, when nobody uses it any more.
-    package func close() async { try? await http.shutdown() }
+    package func close() async {
+        try? await http.shutdown()
+        scratch?.close()
+    }
 
     /// Sends until there is an answer that another try would not change.
     ///
@@ -80,7 +92,7 @@ package final class S3Client: Sendable {
 
     private func sendOnce(_ request: S3Request) async throws -> S3Response {
         let path = Self.path(bucket: settings.bucket, key: request.key)
-        let payloadHash = settings.isTLS ? "UNSIGNED-PAYLOAD" : RequestSigner.hash(request.body ?? [])
+        let payloadHash = settings.isTLS ? "UNSIGNED-PAYLOAD" : request.body?.sha256 ?? RequestSigner.hash([])
         let timestamp = RequestSigner.timestamp(time.seconds)
         var headers = request.headers
         headers += [("host", settings.host), ("x-amz-content-sha256", payloadHash), ("x-amz-date", timestamp)]
@@ -96,11 +108,21 @@ package final class S3Client: Sendable {
             url: "\(settings.isTLS ? "https" : "http")://\(settings.host)\(path)\(query.isEmpty ? "" : "?\(query)")")
         message.method = request.method
         message.headers = HTTPHeaders(headers)
-        if let body = request.body { message.body = .bytes(ByteBuffer(bytes: body)) }
+        message.body = request.body.map(messageBody)
         let response = try await http.execute(message, deadline: .now() + Self.timeLimit)
         let body = try await response.body.collect(upTo: request.answerLimit)
         return S3Response(
             status: Int(response.status.code), headers: response.headers, body: Array(body.readableBytesView))
+    }
+
+    private func messageBody(_ body: S3Body) -> HTTPClientRequest.Body {
+        switch body.content {
+        case .bytes(let bytes): return .bytes(ByteBuffer(bytes: bytes))
+        case .file(let file):
+            guard let scratch else { return .bytes(ByteBuffer()) }
+            return .stream(
+                scratch.content(of: file, byteCount: body.byteCount), length: .known(Int64(body.byteCount)))
+        }
     }
 
     /// As it is sent and signed.

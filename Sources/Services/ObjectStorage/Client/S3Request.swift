@@ -1,8 +1,6 @@
-import BackupFormats
-import Crypto
 import NIOHTTP1
 
-/// One request to a bucket. Its body is in memory, so that it can be sent again.
+/// One request to a bucket, which can be sent again.
 struct S3Request: Sendable {
     var method: HTTPMethod
     /// nil for the bucket itself.
@@ -10,7 +8,7 @@ struct S3Request: Sendable {
     var query: [(String, String)] = []
     /// Names in lower case.
     var headers: [(String, String)] = []
-    var body: [UInt8]?
+    var body: S3Body?
     /// The longest answer that is taken.
     var answerLimit = S3Limits.answer
     /// What is said where it fails: "The object a/b of s3.example.org/bucket cannot be read".
@@ -23,9 +21,9 @@ struct S3Request: Sendable {
     }
 
     /// The body with its checksum, which buckets with object lock and deletions of many demand.
-    mutating func attach(_ bytes: [UInt8]) {
-        body = bytes
-        headers.append(("content-md5", Base64.encode(Array(Insecure.MD5.hash(data: bytes)))))
+    mutating func attach(_ body: S3Body) {
+        self.body = body
+        headers.append(("content-md5", body.md5))
     }
 }
 
@@ -51,6 +49,10 @@ package enum S3Limits {
     package static let deletions = 1000
     /// Bytes of parts of one stream that are on their way at once, where there is room for two.
     package static let inFlight = 32 << 20
+    /// Longer parts wait in a file, not in memory.
+    package static let partInMemory = 32 << 20
+    /// Bytes that go to and from that file at once.
+    static let scratchPiece = 1 << 20
     /// Bytes that a stream asks for at once.
     package static let range = 8 << 20
     /// Of listings and errors.

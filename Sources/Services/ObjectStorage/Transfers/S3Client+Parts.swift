@@ -20,17 +20,17 @@ extension S3Client {
     func beginParts(_ key: String) async throws -> String {
         var request = S3Request(.POST, key, summary(key, "cannot be written"))
         request.query = [("uploads", "")]
-        request.body = []
+        request.body = S3Body([])
         guard let id = try await send(request).xml()["UploadId"]?.text, !id.isEmpty else {
             throw BackupFailure(.corruptData, "\(request.summary): the store gave the upload no id")
         }
         return id
     }
 
-    func putPart(_ key: String, _ upload: String, number: Int, _ bytes: [UInt8]) async throws -> Part {
+    func putPart(_ key: String, _ upload: String, number: Int, _ body: S3Body) async throws -> Part {
         var request = S3Request(.PUT, key, summary(key, "cannot be written (part \(number))"))
         request.query = [("partNumber", String(number)), ("uploadId", upload)]
-        request.attach(bytes)
+        request.attach(body)
         let response = try await send(request)
         return try part(number, response.headers.first(name: "etag"), request)
     }
@@ -60,7 +60,7 @@ extension S3Client {
         var request = S3Request(.POST, key, summary(key, "cannot be completed"))
         request.query = [("uploadId", upload)]
         let parts = parts.sorted { $0.number < $1.number }.map { $0.element }
-        request.body = Array(XMLElement(name: "CompleteMultipartUpload", children: parts).document.utf8)
+        request.body = S3Body(Array(XMLElement(name: "CompleteMultipartUpload", children: parts).document.utf8))
         do {
             try rejectError(in: try await send(request), request)
         } catch let failure as BackupFailure where (failure.cause as? S3Failure)?.code == "NoSuchUpload" {

@@ -13,14 +13,15 @@ extension S3Client {
     ) async throws -> UInt64 {
         if isNew { try await requireNew(key) }
         let partBytes = S3PartSize.bytes(for: maxByteCount ?? S3Limits.unknownStream)
-        let first = try await source.fill(partBytes)
-        if first.count < partBytes {
-            try await put(key, first, isNew: false)
-            return UInt64(first.count)
+        let scratch = partBytes > partInMemory ? scratch : nil
+        let first = try await S3Body.next(partBytes, of: source, in: scratch)
+        if first.byteCount < partBytes {
+            try await put(key, first)
+            return UInt64(first.byteCount)
         }
         let upload = try await beginParts(key)
         do {
-            let (parts, count) = try await putParts(key, upload, first, source, partBytes)
+            let (parts, count) = try await putParts(key, upload, first, source, partBytes, scratch)
             if isNew { try await requireNew(key) }
             try await endParts(key, upload, parts)
             return count
@@ -32,15 +33,16 @@ extension S3Client {
 
     /// Sends a part while the next is read, and several where they are small.
     private func putParts(
-        _ key: String, _ upload: String, _ first: [UInt8], _ source: any ByteSource, _ partBytes: Int
+        _ key: String, _ upload: String, _ first: S3Body, _ source: any ByteSource, _ partBytes: Int,
+        _ scratch: S3Scratch?
     ) async throws -> ([Part], UInt64) {
         let width = max(1, S3Limits.inFlight / partBytes)
         return try await withThrowingTaskGroup(of: Part.self) { group in
             var parts: [Part] = []
             var count: UInt64 = 0
             var number = 0
-            var next = first
-            while !next.isEmpty {
+            var next: S3Body? = first
+            while let body = next, body.byteCount > 0 {
                 number += 1
                 guard number <= S3Limits.partCount else {
                     throw BackupFailure(
@@ -48,11 +50,13 @@ extension S3Client {
                         summary(key, "cannot be written: the stream is longer than was said (\(count) bytes)"))
                 }
                 if number > width, let part = try await group.next() { parts.append(part) }
-                let bytes = next
                 let place = number
-                group.addTask { try await self.putPart(key, upload, number: place, bytes) }
-                count += UInt64(bytes.count)
-                next = bytes.count < partBytes ? [] : try await source.fill(partBytes)
+                group.addTask { try await self.putPart(key, upload, number: place, body) }
+                count += UInt64(body.byteCount)
+                next = nil
+                if body.byteCount == partBytes {
+                    next = try await S3Body.next(partBytes, of: source, in: scratch)
+                }
             }
             for try await part in group { parts.append(part) }
             return (parts, count)
@@ -64,18 +68,6 @@ extension S3Client {
     /// - Throws: ``BackupFailure`` of kind `notFound` where there is none.
     package func stream(_ key: String) async throws -> any ByteSource {
         S3Stream(key, try await head(key), client: self)
-    }
-}
-
-extension ByteSource {
-    /// `count` bytes, fewer only at the end.
-    fileprivate func fill(_ count: Int) async throws -> [UInt8] {
-        var bytes: [UInt8] = []
-        while bytes.count < count, let piece = try await read(upTo: min(count - bytes.count, 4 << 20)) {
-            if bytes.isEmpty, piece.count < count { bytes.reserveCapacity(min(count, 16 << 20)) }
-            bytes += piece
-        }
-        return bytes
     }
 }
 

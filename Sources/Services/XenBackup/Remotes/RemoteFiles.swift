@@ -6,6 +6,8 @@ package struct RemoteCapabilities: Sendable {
     package var isFileSystem: Bool
     /// Files cannot be changed once written.
     package var isImmutable: Bool
+    /// `useVhdDirectory`: Xen Orchestra keeps the disks of deltas there as folders of blocks.
+    package var usesBlockFolders = false
 
     package init(isFileSystem: Bool, isImmutable: Bool = false) {
         self.isFileSystem = isFileSystem
@@ -20,7 +22,8 @@ package enum WriteMode: Sendable { case new, replace }
 package protocol RemoteFiles: Sendable {
     var capabilities: RemoteCapabilities { get }
 
-    /// Names in a folder, sorted; of object stores also "folders" one level below.
+    /// Names in a folder, files and folders, sorted by their bytes. In object stores, a folder without files does not
+    /// exist.
     func list(_ folder: String) async throws -> [String]
     func size(of path: String) async throws -> UInt64
     /// The whole file; `invalidInput` where it is longer than `limit`.
@@ -28,7 +31,8 @@ package protocol RemoteFiles: Sendable {
     /// A part of a file; fewer bytes only at its end.
     func read(_ path: String, at offset: UInt64, count: Int) async throws -> [UInt8]
     func stream(_ path: String) async throws -> any ByteSource
-    /// Writes a small file in one step: it is there whole and durable, or not at all. Makes missing folders.
+    /// Writes a small file in one step: it is there whole and durable, or not at all. Makes missing folders. As all
+    /// that changes names (moving, removing, making folders), it is on the disk when the call returns.
     func write(_ path: String, _ bytes: [UInt8], _ mode: WriteMode) async throws
     /// Writes a stream to a temporary name and then gives it its own; on any failure nothing stays. Makes folders.
     ///

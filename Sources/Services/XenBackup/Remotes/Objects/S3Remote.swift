@@ -23,11 +23,12 @@ package final class S3Remote: RemoteFiles {
     /// - Parameters:
     ///   - folder: Below the bucket, where all lies.
     ///   - isImmutable: Taken to be so even if the bucket says nothing of the kind.
+    ///   - scratchFolder: For parts of uploads that are too long for the memory.
     package static func open(
-        _ settings: S3Settings, folder: String, isImmutable: Bool, time: TimeSource
+        _ settings: S3Settings, folder: String, isImmutable: Bool, scratchFolder: String? = nil, time: TimeSource
     ) async throws -> S3Remote {
         let path = try RemotePath(parsing: folder)
-        let client = S3Client(settings, time: time)
+        let client = S3Client(settings, time: time, scratchFolder: scratchFolder)
         do {
             try await client.check()
             let hasObjectLock = await client.hasObjectLock()

@@ -7,8 +7,12 @@ final class LeasedFiles: RemoteFiles {
     private let shared: OpenRemote
     private let pool: RepositoryPool
     private let isClosed = Mutex(false)
+    let capabilities: RemoteCapabilities
 
-    init(_ content: OpenRemote.Content, _ shared: OpenRemote, _ pool: RepositoryPool) {
+    init(_ content: OpenRemote.Content, _ shared: OpenRemote, _ pool: RepositoryPool, usesBlockFolders: Bool) {
+        var capabilities = content.files.capabilities
+        capabilities.usesBlockFolders = usesBlockFolders
+        self.capabilities = capabilities
         self.content = content
         self.shared = shared
         self.pool = pool
@@ -17,7 +21,6 @@ final class LeasedFiles: RemoteFiles {
     private var files: any RemoteFiles { content.files }
     /// Where the files lie on this machine.
     var folder: String? { content.folder }
-    var capabilities: RemoteCapabilities { files.capabilities }
 
     func close() async {
         guard

@@ -23,6 +23,8 @@ package final class RepositoryPool: RepositoryOpening {
         package var idle: Duration = .seconds(300)
         /// For opening, where the caller has no limit of its own (`getRemoteTimeout`).
         package var openLimit: Duration = .seconds(300)
+        /// For parts of uploads to object stores that are too long for the memory; nil: they stay there.
+        package var scratchFolder: String?
 
         package init() {}
     }
@@ -39,16 +41,22 @@ package final class RepositoryPool: RepositoryOpening {
     private let logger: Logger
     private let open = Mutex<[RemoteDescription.Key: OpenRemote]>([:])
 
+    /// - Parameter classic: In place of ``ClassicRepository``.
     package init(
         configuration: Configuration, mounter: Mounter, chunkStores: (any ChunkStoreOpening)?, time: TimeSource,
-        logger: Logger, classic: @escaping ClassicMaker
+        logger: Logger, classic: ClassicMaker? = nil
     ) {
         self.configuration = configuration
         mounts = MountTable(mounter)
         self.chunkStores = chunkStores
         self.time = time
         self.logger = logger
-        makeClassic = classic
+        makeClassic =
+            classic ?? { files, remote in
+                ClassicRepository(files: files, remoteID: remote.id, name: remote.name, time: time, logger: logger) {
+                    await RemoteTester.test($0, time: time)
+                }
+            }
     }
 
     /// Opens a remote; whoever does closes it once.
@@ -102,7 +110,7 @@ package final class RepositoryPool: RepositoryOpening {
         case .file where !configuration.allowsFileRemotes:
             throw BackupFailure(
                 .notAuthorized, "Local remotes (file://) are not allowed on this server, so \(remote.name) is refused",
-                hints: ["Allow them by the option --xo-file-remotes of cairn serve, or use a datastore of it."])
+                hints: ["Allow them by the option --xo-allow-file-remotes of cairn serve, or use a datastore of it."])
         default: break
         }
         if remote.url.encryptionKey != nil { throw Self.unsupported("encrypted remotes", remote) }
@@ -135,7 +143,7 @@ package final class RepositoryPool: RepositoryOpening {
                 let opened = try await shared.wait(at: configuration.openLimit, for: remote.name)
                 // After a rest: is it still there?
                 if isIdle { _ = try await opened.files.list("") }
-                return LeasedFiles(opened, shared, self)
+                return LeasedFiles(opened, shared, self, usesBlockFolders: remote.url.usesBlockFolders)
             } catch {
                 forget(shared)
                 await shared.release(keepsFor: .zero)
@@ -193,7 +201,8 @@ package final class RepositoryPool: RepositoryOpening {
                 secretKey: place.secretKey, region: place.effectiveRegion,
                 allowsAnyCertificate: remote.url.allowsUnauthorized)
             let files = try await S3Remote.open(
-                settings, folder: place.folder, isImmutable: remote.url.isImmutable, time: time)
+                settings, folder: place.folder, isImmutable: remote.url.isImmutable,
+                scratchFolder: configuration.scratchFolder, time: time)
             return OpenRemote.Content(files: files, folder: nil) { await files.close() }
         case .azure: throw Self.unsupported("Azure remotes", remote)
         }
