@@ -29,14 +29,10 @@ struct XenProxy {
         self.logger = logger
         var configuration = RepositoryPool.Configuration()
         configuration.allowsFileRemotes = command.xoAllowFileRemotes
+        configuration.scratchFolder = try Self.scratchFolder(in: folder)
         repositories = RepositoryPool(
             configuration: configuration, mounter: Mounter(folder: folder.path(of: "mounts")), chunkStores: datastores,
-            time: time, logger: logger
-        ) { files, remote in
-            ClassicRepository(files: files, remoteID: remote.id, name: remote.name, time: time, logger: logger) {
-                await RemoteTester.test($0, time: time)
-            }
-        }
+            time: time, logger: logger)
         let xen = XenBackups(
             repositories: repositories, hosts: NetworkHosts(logger: logger), clock: time, logger: logger)
         trees = try TaskTrees(

@@ -20,6 +20,7 @@ from botocore.config import Config
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
+from objects.machines import through_the_server  # noqa: E402
 from support.checks import Checks, expect, same  # noqa: E402
 from support.server import ROOT  # noqa: E402
 
@@ -120,7 +121,7 @@ def main():
     checks = Checks("objects")
     store = Store()
     try:
-        checks.run_all([contract, witness, nothing_left, contract_over_tls], store)
+        checks.run_all([contract, witness, nothing_left, contract_over_tls, through_the_server], store)
     finally:
         store.stop()
     return checks.finish()

@@ -162,15 +162,24 @@ struct S3ContractTests {
         }
     }
 
-    @Test("has no room to tell, no locks, and no files that change in place")
+    @Test("has no room to tell, locks among its own users, and no files that change in place")
     func differences() async throws {
-        let remote = try await S3UnderTest.open("differences/\(run)")
-        #expect(try await remote.info() == [:])
-        #expect(!remote.capabilities.isFileSystem)
-        #expect(!remote.capabilities.isImmutable)
-        let locks = [try await remote.lock("a", patience: .zero), try await remote.lock("a", patience: .zero)]
-        #expect(locks.allSatisfy { $0.isHeld })
-        await expectFailure(.unsupported) { _ = try await remote.open("a", .create) }
-        await remote.close()
+        let remotes = [
+            try await S3UnderTest.open("differences/\(run)"), try await S3UnderTest.open("differences/\(run)"),
+        ]
+        #expect(try await remotes[0].info() == [:])
+        #expect(!remotes[0].capabilities.isFileSystem)
+        #expect(!remotes[0].capabilities.isImmutable)
+        let lock = try await remotes[0].lock("a", patience: .zero)
+        let other = try await remotes[1].lock("b", patience: .zero)
+        await expectFailure(.conflict) { _ = try await remotes[1].lock("a", patience: .zero) }
+        async let waiting = remotes[1].lock("a", patience: .seconds(120))
+        await lock.release()
+        #expect(!lock.isHeld)
+        let next = try await waiting
+        #expect(next.isHeld && other.isHeld)
+        for lock in [next, other] { await lock.release() }
+        await expectFailure(.unsupported) { _ = try await remotes[0].open("a", .create) }
+        for remote in remotes { await remote.close() }
     }
 }

@@ -47,7 +47,8 @@ package protocol RemoteFiles: Sendable {
     /// Removes a folder with all that is in it; a missing one is no error.
     func removeTree(_ path: String) async throws
     func makeFolder(_ path: String) async throws
-    /// Takes the lock `<path>.lock`, a folder that is touched every 5 s. (Spec: §4.7.) Object stores: no lock, succeeds.
+    /// Takes the lock `<path>.lock`, a folder that is touched every 5 s. (Spec: §4.7.) On object stores it excludes
+    /// others of this process only.
     ///
     /// - Throws: ``BackupFailure`` of kind `conflict`, summary `Lock file is already being held`.
     func lock(_ path: String, patience: Duration) async throws -> any RemoteLock

@@ -111,12 +111,17 @@ final class LockKeeper: Sendable {
                 if watched?.sight != sight { watched = (sight, clock.now) }
             }
             guard clock.now < end else {
-                throw BackupFailure(
-                    .conflict, "Lock file is already being held",
-                    hints: ["Another job, or another proxy, works on \(path) of the remote \(tree.name)."])
+                throw Self.isHeldElsewhere("\(path) of the remote \(tree.name)")
             }
             try await clock.sleep(for: min(timing.poll, end - clock.now))
         }
+    }
+
+    /// The words by which callers know it. (Spec: §4.7.)
+    static func isHeldElsewhere(_ place: String) -> BackupFailure {
+        BackupFailure(
+            .conflict, "Lock file is already being held",
+            hints: ["Another job, or another proxy, works on \(place)."])
     }
 
     func releaseAll() async {

@@ -4,7 +4,7 @@ package import ObjectStorage
 /// A remote in a bucket of an S3-compatible store.
 ///
 /// Folders are what stands before the slashes in keys: they come with their first object and go with the last. Nothing
-/// is renamed: moving is copying and removing. There are no locks, so two proxies must not share one.
+/// is renamed: moving is copying and removing. Locks hold in this process only, so two proxies must not share a bucket.
 /// (Spec: xo-proxy §4.2, §4.7.)
 package final class S3Remote: RemoteFiles {
     package let capabilities: RemoteCapabilities
@@ -98,7 +98,10 @@ package final class S3Remote: RemoteFiles {
     /// There is nothing to make.
     package func makeFolder(_ path: String) async throws { _ = try RemotePath(parsing: path) }
 
-    package func lock(_ path: String, patience: Duration) async throws -> any RemoteLock { NoLock() }
+    /// Excludes others of this process only: a bucket has nothing that could hold a lock.
+    package func lock(_ path: String, patience: Duration) async throws -> any RemoteLock {
+        try await ProcessLock.take("\(client.settings.display)/\(try key(path))", patience: patience)
+    }
 
     /// A bucket has no room that it could tell.
     package func info() async throws -> JSONObject { [:] }
@@ -110,10 +113,4 @@ package final class S3Remote: RemoteFiles {
         guard !path.isRoot else { throw BackupFailure(.invalidInput, "The root of a remote is no file") }
         return "\(prefix)\(path)"
     }
-}
-
-/// What stands for a lock where there are none.
-private struct NoLock: RemoteLock {
-    var isHeld: Bool { true }
-    func release() async {}
 }
