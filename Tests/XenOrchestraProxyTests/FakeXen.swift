@@ -47,6 +47,10 @@ final class FakeXen: XenService {
         guard isFirst else { throw BackupFailure(.conflict, "job is already running") }
     }
 
+    func withdraw(_ parameters: JSONObject) {
+        _ = state.withLock { $0.running.remove(parameters["job"]?["id"]?.stringValue ?? "") }
+    }
+
     func run(_ parameters: JSONObject, root: TaskNode) async throws {
         let job = parameters["job"]
         defer { state.withLock { _ = $0.running.remove(job?["id"]?.stringValue ?? "") } }

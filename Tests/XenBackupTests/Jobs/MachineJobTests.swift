@@ -291,6 +291,8 @@ struct MachineJobTests {
         #expect(failure.summary == "job is already running")
         try world.service.admit(world.parameters(["vm1"], job: ["id": "job-2"]))
         #expect(world.service.runningJobs() == ["job-1", "job-2"])
+        world.service.withdraw(job)
+        #expect(world.service.runningJobs() == ["job-2"])
     }
 
     @Test("stops at a chain of disks that the storage has not merged")

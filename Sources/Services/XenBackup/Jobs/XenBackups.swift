@@ -67,9 +67,13 @@ package final class XenBackups: XenService {
         }
     }
 
+    package func withdraw(_ parameters: JSONObject) {
+        _ = running.withLock { $0.remove(parameters["job"]?["id"]?.stringValue ?? "") }
+    }
+
     package func run(_ parameters: JSONObject, root: TaskNode) async throws {
         let job = parameters["job"]?.objectValue ?? [:]
-        defer { _ = running.withLock { $0.remove(job["id"]?.stringValue ?? "") } }
+        defer { withdraw(parameters) }
         let kind = try JobKind(of: job)
         let levels = JobSettingLevels(
             configuration: [

@@ -9,6 +9,8 @@ package protocol XenService: Sendable {
     /// Refuses what can be refused at once: another type of job, the same job running. The job counts as running from
     /// here until `run` has returned.
     func admit(_ parameters: JSONObject) throws
+    /// Takes an admission back, where `run` will not be called after all.
+    func withdraw(_ parameters: JSONObject)
     func runningJobs() -> [String]
     /// Restores a machine; the result is `{ id, size }`. Called after ``admitImport(_:)``.
     func importVMBackup(_ parameters: JSONObject, root: TaskNode) async throws -> JSONObject

@@ -92,9 +92,15 @@ extension Methods {
             throw RPCFailure.other(runningMessage, ["jobId": .string(id ?? "")])
         }
         let data = parameters["jobData"]?.objectValue
-        let root = try services.trees.start(
-            "xo-backup", id: id, name: "backup run", properties: data ?? properties(of: job, parameters),
-            isFollowed: wantsLog(parameters))
+        let root: TaskRoot
+        do {
+            root = try services.trees.start(
+                "xo-backup", id: id, name: "backup run", properties: data ?? properties(of: job, parameters),
+                isFollowed: wantsLog(parameters))
+        } catch {
+            services.xen.withdraw(parameters)
+            throw error
+        }
         let work = Task { try await root.run { try await services.xen.run(parameters, root: $0) } }
         if let stream = root.stream { return .log(stream, isModern: data != nil) }
         try await work.value

@@ -61,8 +61,11 @@ struct JobSnapshots: Sendable {
             kept.insert(newest.reference)
         }
         for (schedule, group) in Dictionary(grouping: snapshots, by: \.marks.scheduleID) {
-            let retention =
-                (try? backup.context.levels.resolve(vm: backup.vm.uuid, schedule: schedule).snapshotRetention) ?? 0
+            // Where nobody can say how many stay, all do.
+            guard
+                let retention = try? backup.context.levels.resolve(vm: backup.vm.uuid, schedule: schedule)
+                    .snapshotRetention
+            else { continue }
             for snapshot in group.dropLast(retention) where !kept.contains(snapshot.reference) {
                 await destroy(snapshot.reference)
             }
