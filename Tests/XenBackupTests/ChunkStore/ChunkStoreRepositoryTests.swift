@@ -223,6 +223,25 @@ struct ChunkStoreRepositoryTests {
         await repository.close()
     }
 
+    @Test("leaves protected backups alone, and does not count them")
+    func protection() async throws {
+        let world = try ChunkStoreWorld()
+        let repository = try await world.open()
+        var disk = TestDisk("disk-a", byteCount: 1 << 20, seed: 33)
+        for number in 0..<4 {
+            try await world.backup(
+                [disk.send()], in: repository, at: Self.start + Int64(number) * Self.hour,
+                retention: RetentionRule(count: 2))
+            guard number == 0 else { continue }
+            let first = try #require(try world.store.snapshots(in: .root).first?.name)
+            try world.store.setProtected(true, first, in: .root)
+        }
+        let backups = try #require(try await repository.vmBackups(of: nil)[Self.machine])
+        #expect(backups.map(\.metadata.timestamp) == [0, 2, 3].map { Self.start + $0 * Self.hour })
+        #expect(backups.map(\.isImmutable) == [true, false, false])
+        await repository.close()
+    }
+
     @Test("keeps the base until the backup that is built on it is there, where old ones go first")
     func deleteFirst() async throws {
         let world = try ChunkStoreWorld()

@@ -1,6 +1,7 @@
 import BackupClient
 import BackupFormats
 import BackupProtocol
+import Logging
 
 /// Backups of the configuration of Xen Orchestra and of the databases of pools. (Spec: xo-proxy §10.2.)
 extension ChunkStoreRepository {
@@ -38,9 +39,19 @@ extension ChunkStoreRepository {
             throw error
         }
         await transport.close()
-        let kept = max(1, backup.retention)
-        for old in try await connection.snapshots(of: group).filter({ $0.has(XenArchive.description) }).dropLast(kept) {
-            try await remove(old.name)
+        try await dropOld(of: group, keeping: max(1, backup.retention))
+    }
+
+    private func dropOld(of group: BackupGroup, keeping count: Int) async throws {
+        let backups = try await connection.snapshots(of: group).filter { $0.has(XenArchive.description) }
+        for old in backups.dropLast(count) where !old.isProtected {
+            do {
+                try await remove(old.name)
+            } catch let failure as BackupFailure where failure.kind == .conflict {
+                stores.logger.notice(
+                    "an old backup stays until the next run",
+                    metadata: ["snapshot": "\(old.name)", "reason": "\(failure)"])
+            }
         }
     }
 

@@ -140,7 +140,7 @@ final class ChunkStoreTarget: VMBackupTarget {
         var times: Set<Int64> = []
         let own = all.filter { item in
             let metadata = item.backup.metadata
-            return metadata.mode == mode.rawValue && metadata.scheduleID == scheduleID
+            return !item.snapshot.isProtected && metadata.mode == mode.rawValue && metadata.scheduleID == scheduleID
                 && times.insert(metadata.timestamp).inserted
         }.sorted { $0.backup.metadata.timestamp < $1.backup.metadata.timestamp }
         let base = isBefore ? state.withLock { $0.base?.snapshot } : nil
