@@ -71,8 +71,9 @@ extension XenConnection {
             _ = try end.result()
         } catch {
             // A task that no request carried to the host never ends.
-            let wasHeard = body.hasBegun || !(error is CancellationError)
-            outcome.end = wasHeard ? await lastWord(task, outcome.end) : .cancelled
+            let isCancelled = error is CancellationError
+            let wasHeard = body.hasBegun || !isCancelled
+            outcome.end = wasHeard ? await lastWord(task, outcome.end, isCancelled: isCancelled) : .cancelled
             outcome.failure = error
             if case .failure(let failure)? = outcome.end, !(error is CancellationError), !(error is SourceFault) {
                 outcome.failure = failure
@@ -84,9 +85,9 @@ extension XenConnection {
     }
 
     /// How a task ended whose transfer has failed: soon by itself, else by cancellation.
-    private func lastWord(_ task: String, _ known: XenTaskEnd?) async -> XenTaskEnd {
+    private func lastWord(_ task: String, _ known: XenTaskEnd?, isCancelled: Bool) async -> XenTaskEnd {
         if let known { return known }
-        if let end = await end(of: task, within: limits.reason) { return end }
+        if !isCancelled, let end = await end(of: task, within: limits.reason) { return end }
         return await endAfterCancelling(task)
     }
 
