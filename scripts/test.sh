@@ -52,6 +52,7 @@ outside orchestra.run || failed=1
 outside proxmoxer_calls.run || failed=1
 outside fuzz.run || failed=1
 outside xenhost.run || failed=1
+outside xen.run || failed=1
 outside objects.run || failed=1
 
 # One after the other: what waits for a time limit must not depend on what else runs.

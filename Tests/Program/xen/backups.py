@@ -17,24 +17,26 @@ from . import classic
 from .world import MIB, SOAK, Expected
 
 SCALE = 4 if SOAK else 1
+# How many backups of each remote are restored after each step, at normal count; the last step restores all.
+SAMPLE = None if SOAK else 4
 
 
 def chain(w):
     """Full, delta, and ten deltas in a row with random changes; a disk added, grown, removed: all of them restore."""
     pool = w.pool
     vm = w.vm = pool.add_machine(
-        "chain", disks=[16 * SCALE * MIB, 9 * MIB + 4096], fill=0.5, running=True, networks=("LAN", "DMZ"), tags=["prod"])
+        "chain", disks=[8 * SCALE * MIB, 5 * MIB + 4096], fill=0.5, running=True, networks=("LAN", "DMZ"), tags=["prod"])
     w.back_up(vm, "full", job="full-job", schedule="weekly")
     root, _ = w.back_up(vm)
     same({node.properties["isFull"] for node in root.all("export")}, {True}, "the first backup is full")
     added = None
-    for number in range(10):
+    for number in range(30 if SOAK else 10):
         for disk in pool.disks_of(vm):
             pool.scribble(disk, 0.3, f"{w.seed} {number} {disk}")
         if number == 3:
             added = pool.add_disk(vm, 6 * MIB, fill=0.5)
         if number == 5:
-            pool.grow(pool.disks_of(vm)[1], 12 * MIB)
+            pool.grow(pool.disks_of(vm)[1], 8 * MIB)
         if number == 7:
             pool.remove_disk(added)
         start = len(pool.transfers)
@@ -60,7 +62,7 @@ def readable(w):
         if backup.mode == "delta" and "classic" in backup.ids:
             check_files(w, backup)
     for path in classic.vhds(w.classic_folder):
-        classic.VHD(path)
+        classic.opened(path).digest()
     for expected in w.backups:
         if expected.mode == "full" and "classic" in expected.ids:
             path = w.classic_folder + expected.ids["classic"][:-5] + ".xva"
@@ -75,7 +77,7 @@ def accepted(w):
     if not shutil.which("qemu-img"):
         raise Skipped("needs qemu-utils")
     for path in classic.vhds(w.classic_folder):
-        ours = classic.VHD(path)
+        ours = classic.opened(path)
         same(json.loads(qemu("info", "--output", "json", "-f", "vpc", path))["format"], "vpc", path)
         checked = subprocess.run(["qemu-img", "check", "-f", "vpc", path], capture_output=True, text=True)
         # This version of the tool has no check for the format; one that has must be content.
@@ -122,7 +124,7 @@ def merge(w):
     kept = [b for b in w.backups if b.mode == "delta" and b.machine == w.vm][-4:]
     w.backups = [b for b in w.backups if b.mode != "delta" or b.machine != w.vm or b in kept]
     w.clean()
-    w.check_all()
+    w.check_all(SAMPLE, random.Random(f"{w.seed} merge"))
     for disk in w.pool.disks_of(w.vm):
         folder = os.path.join(w.classic_folder, "xo-vm-backups", w.vm, "vdis", "job-1", disk)
         same(len([name for name in os.listdir(folder) if name.endswith(".vhd")]), 4, f"files of {disk}")
@@ -133,7 +135,7 @@ def merge(w):
 def deletion(w):
     """Any subset of the backups may be deleted, in any order: the others restore, now and after the next runs."""
     rng = random.Random(f"{w.seed} deletion")
-    for round_number in range(4 if SOAK else 2):
+    for round_number in range(4 if SOAK else 1):
         for _ in range(3):
             w.pool.scribble(w.pool.disks_of(w.vm)[0], 0.2, f"{w.seed} deletion {round_number} {len(w.backups)}")
             w.back_up(w.vm)
@@ -145,10 +147,10 @@ def deletion(w):
             same(w.caller.scalar("backup.deleteVmBackups", filenames=names, remote=w.remotes[remote]), True, "deletion")
             # One that is gone is no error.
             w.caller.scalar("backup.deleteVmBackup", filename=names[0], remote=w.remotes[remote])
-        w.check_all()
+        w.check_all(SAMPLE, rng)
         w.pool.scribble(w.pool.disks_of(w.vm)[1], 0.2, f"{w.seed} after deletion {round_number}")
         w.back_up(w.vm)
-        w.check_all()
+        w.check_all(SAMPLE, rng)
         readable(w)
     w.clean()
 
@@ -157,7 +159,6 @@ def collection(w):
     """Garbage collection takes only what no backup needs."""
     w.collect()
     w.check_all()
-    w.server.owner("verify-job", "list", check=False)
 
 
 def datastore(w):

@@ -1,5 +1,6 @@
 """Reads backups of the classic layout, without any of Cairn's code: chains of VHD files by their parents' names."""
 
+import functools
 import hashlib
 import json
 import os
@@ -38,18 +39,26 @@ class VHD:
             assert sector * 512 >= ends[-1], f"{path}: blocks overlap"
             ends.append(sector * 512 + 512 + BLOCK)
         assert ends[-1] <= len(data) - 512, f"{path}: a block reaches behind the end"
-        self.parent = None
+        self.parent_path = None
         if self.kind == 4:
             name = head[64:576].decode("utf-16-be").rstrip("\0")
             self.parent_uuid = str(uuid.UUID(bytes=head[40:56]))
             self.parent_path = os.path.normpath(os.path.join(os.path.dirname(path), name))
             assert os.path.basename(self.parent_path) < os.path.basename(path), f"{path}: a parent that is younger"
-            self.parent = VHD(self.parent_path)
-            assert self.parent.uuid == self.parent_uuid, f"{path}: the parent is another disk"
+
+    @property
+    def parent(self):
+        """The parent as it is now."""
+        if self.parent_path is None:
+            return None
+        parent = opened(self.parent_path)
+        assert parent.uuid == self.parent_uuid, f"{self.path}: the parent is another disk"
+        return parent
 
     def block(self, number):
         sector = self.table[number] if number < len(self.table) else 0xFFFFFFFF
-        below = self.parent.block(number) if self.parent else bytes(BLOCK)
+        parent = self.parent
+        below = parent.block(number) if parent else bytes(BLOCK)
         if sector == 0xFFFFFFFF:
             return below
         bitmap = self.data[sector * 512:sector * 512 + 512]
@@ -74,6 +83,17 @@ class VHD:
         return state.hexdigest()
 
 
+def opened(path):
+    """The disk of a file, read once as long as it stays as it is."""
+    state = os.stat(path)
+    return cached(path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@functools.lru_cache(64)
+def cached(path, *_):
+    return VHD(path)
+
+
 def backups(root, machine):
     """Metadata of all backups of a machine, by the name of the file."""
     folder = os.path.join(root, "xo-vm-backups", machine)
@@ -90,7 +110,7 @@ def disks(root, machine, metadata):
     folder = os.path.join(root, "xo-vm-backups", machine)
     found = {}
     for ref, path in metadata["vhds"].items():
-        found[metadata["vdis"][ref]["$snapshot_of$uuid"]] = VHD(os.path.join(folder, path))
+        found[metadata["vdis"][ref]["$snapshot_of$uuid"]] = opened(os.path.join(folder, path))
     return found
 
 

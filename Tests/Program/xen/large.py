@@ -4,7 +4,7 @@ from support.checks import expect, same
 
 from .world import MIB, SOAK, World
 
-SIZE = (20 if SOAK else 2) << 30
+SIZE = (20 if SOAK else 1) << 30
 MEMORY = 200 * MIB
 
 

@@ -143,7 +143,7 @@ class World:
         return machine
 
     def check_all(self, sample=None, rng=None):
-        """All remembered backups (or some) give back their bytes, and nothing more is listed."""
+        """All remembered backups (or that many of each remote) give back their bytes, and nothing more is listed."""
         count = 0
         for remote in self.remotes:
             there = [backup for backup in self.backups if remote in backup.ids]
