@@ -199,6 +199,10 @@ struct MachineJobTests {
         #expect(tree.warnings("backup VM") == ["can't compute delta root, fall back to a full"])
         world.expectNewest("vm1", holds: [world.host.content(disk)])
         #expect(world.remotes[0].backups("vm1").last?.deltas.isEmpty == true)
+        let lengths = world.host.state.withLock { state in
+            (state.objects["VM"] ?? [:]).values.compactMap { $0["other_config"]?["xo:backup:deltaChainLength"] }
+        }
+        #expect(lengths == ["0"])
     }
 
     // MARK: Disks that are left out

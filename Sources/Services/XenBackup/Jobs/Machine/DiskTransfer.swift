@@ -17,6 +17,7 @@ struct DiskTransfer: Sendable {
 
     func run() async throws {
         let (opened, base) = try await open()
+        if base != nil { transfer.hasDifference.raise() }
         let written = VMBackupDisk(
             reference: disk.disk.reference, liveUUID: disk.liveUUID, uuid: disk.disk.uuid, baseUUID: base?.uuid,
             isMemory: disk.isMemory)

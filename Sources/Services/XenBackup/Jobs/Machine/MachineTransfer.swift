@@ -19,6 +19,8 @@ struct MachineTransfer: Sendable {
     let machine: ExportedMachine
     let base: BaseChoice?
     let lanes: [TargetLane]
+    /// Some disk was sent as a difference; the host may have refused all of them.
+    let hasDifference = Flag()
 
     private var host: any XenHost { backup.host }
     private var task: TaskNode { backup.task }
@@ -34,7 +36,7 @@ struct MachineTransfer: Sendable {
             metadata: metadata, isFull: !disks.contains { $0.base != nil })
         await withTaskGroup(of: Void.self) { group in
             for lane in lanes { group.addTask { await lane.export(below: task, export) } }
-            group.addTask { await feed(disks, export) }
+            group.addTask { await feed(disks) }
         }
         if mode == .full { await clean() }
         guard lanes.contains(where: \.isCommitted) else { throw TargetLane.failure(of: lanes, step: "transfer") }
@@ -76,7 +78,7 @@ struct MachineTransfer: Sendable {
     // MARK: Reading
 
     /// Reads from the host for all lanes. What fails here fails them all.
-    private func feed(_ disks: [DiskPlan], _ export: TargetLane.Export) async {
+    private func feed(_ disks: [DiskPlan]) async {
         do {
             for lane in lanes { _ = try? await lane.begun.value() }
             try check()
@@ -86,7 +88,7 @@ struct MachineTransfer: Sendable {
             }
             try check()
             for lane in lanes { lane.transferred.succeed(lane.byteCount) }
-            try await markAsExported(export)
+            try await markAsExported()
             for lane in lanes { lane.marked.succeed(()) }
         } catch {
             for lane in lanes { lane.fail(error) }
@@ -164,9 +166,9 @@ struct MachineTransfer: Sendable {
     // MARK: Marks
 
     /// Step 11: the snapshot may be the base of the next delta.
-    private func markAsExported(_ export: TargetLane.Export) async throws {
+    private func markAsExported() async throws {
         guard mode == .delta else { return }
-        let chainLength = export.isFull ? 0 : (base?.chainLength ?? 0) + 1
+        let chainLength = hasDifference.isRaised ? (base?.chainLength ?? 0) + 1 : 0
         let objects = [("VM", machine.reference)] + machine.disks.map { ("VDI", $0.reference) }
         for (kind, reference) in objects {
             try await host.setOtherConfig(kind, reference, BackupMarkKey.chainLength, String(chainLength))
