@@ -37,6 +37,10 @@ def through_the_server(store):
         same(root.status, "success", "the root of a job of machines")
         expect("Delta backups to object stores are not supported yet" in root.text(), root.text())
         same(len(w.listed("classic", vm)), 3, "backups on the other remote")
+        w.remotes["blocks"] = {"id": "blocks", "url": f"file://{w.folder}/blocks?useVhdDirectory=true"}
+        root = w.run(w.job(vm, "delta", remotes=("blocks",), job="blocks"))
+        expect("VHD directories (useVhdDirectory) are not supported yet" in root.text(), root.text())
+        del w.remotes["blocks"]
         options.metadata(w)
         # Retention keeps two, of which the older goes by hand.
         w.back_up(vm, "full", remotes=("s3",), retention=2)

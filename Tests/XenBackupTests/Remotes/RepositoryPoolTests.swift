@@ -169,6 +169,18 @@ struct RepositoryPoolTests {
         await (try await setting.pool.open(setting.file)).close()
     }
 
+    @Test("says of a remote that its disks should be folders of blocks, and of others that they should not")
+    func blockFolders() async throws {
+        let setting = try Setting()
+        let plain = try await setting.pool.openFiles(setting.file)
+        #expect(!plain.capabilities.usesBlockFolders)
+        let url = try #require(setting.file["url"]?.stringValue)
+        let files = try await setting.pool.openFiles(["url": .string(url + "?useVhdDirectory=true")])
+        #expect(files.capabilities.usesBlockFolders)
+        #expect(files.capabilities.isFileSystem)
+        for files in [plain, files] { await files.close() }
+    }
+
     @Test("refuses a remote without a readable address")
     func noAddress() async throws {
         let setting = try Setting()

@@ -36,6 +36,11 @@ final class ClassicTarget: VMBackupTarget {
                 .unsupported, "Delta backups to object stores are not supported yet",
                 hints: ["Use full backups, or a chunk store."])
         }
+        guard plan.mode == .full || !folder.files.capabilities.usesBlockFolders else {
+            throw BackupFailure(
+                .unsupported, "Delta backups as VHD directories (useVhdDirectory) are not supported yet",
+                hints: ["Take the option out of the remote's settings, or use a chunk store."])
+        }
         try ClassicPath.requireName(plan.jobID, of: "job")
         try lock.requireHeld()
         let writer = ClassicWriter(folder: folder, plan: plan, lock: lock)
