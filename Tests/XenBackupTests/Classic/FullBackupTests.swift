@@ -105,6 +105,16 @@ struct FullBackupTests {
         #expect(setting.files.paths == ["\(ClassicSetting.machine)/cache.json.gz"])
     }
 
+    @Test("are all that a remote with disks as folders takes")
+    func blockFolders() async throws {
+        let setting = ClassicSetting(MemoryFiles(usesBlockFolders: true))
+        try await setting.backUpFull(1)
+        try await setting.withTarget { target in
+            await expectFailure(.unsupported) { try await target.begin(ClassicSetting.plan(.delta, 2)) }
+        }
+        #expect(try await setting.ids() == [ClassicSetting.name(1)])
+    }
+
     @Test("are kept by number, each schedule for itself, before or after the new one")
     func retention() async throws {
         for day in 1...4 { try await setting.backUpFull(day) }

@@ -77,8 +77,10 @@ final class MemoryFiles: RemoteFiles {
     let capabilities: RemoteCapabilities
     private let state: Mutex<State>
 
-    init(isFileSystem: Bool = true, isImmutable: Bool = false) {
-        capabilities = RemoteCapabilities(isFileSystem: isFileSystem, isImmutable: isImmutable)
+    init(isFileSystem: Bool = true, isImmutable: Bool = false, usesBlockFolders: Bool = false) {
+        var capabilities = RemoteCapabilities(isFileSystem: isFileSystem, isImmutable: isImmutable)
+        capabilities.usesBlockFolders = usesBlockFolders
+        self.capabilities = capabilities
         state = Mutex(State())
     }
 
