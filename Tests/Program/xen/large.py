@@ -31,12 +31,12 @@ def large(w):
         expect(changed <= moved <= changed * 1.05, f"{moved} bytes for {changed} that changed")
         for node in root.all("transfer"):
             expect(changed <= node.result["size"] <= changed * 1.05, f"{node.result} for {changed}")
+        used = peak(world.server)
         for name in world.remotes:
             world.check(backup, name)
         world.clean()
-        used = peak(world.server)
         print(f"{SIZE >> 30} GiB, 1 % changed: {moved / changed - 1:.2%} more than the blocks; server's memory at most "
-              f"{used / MIB:.0f} MiB")
+              f"{used / MIB:.0f} MiB, {peak(world.server) / MIB:.0f} MiB with restores")
         if SOAK:
             expect(used < MEMORY, f"{used / MIB:.0f} MiB of memory")
         same(pool.unexpected_calls(), [], "calls")
