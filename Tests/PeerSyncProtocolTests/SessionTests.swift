@@ -176,7 +176,7 @@ struct SessionTests {
         var real = try SessionPair()
         // The one between: towards the member a hub, towards the hub a member, with keys of its own.
         var towardsMember = PeerSession(hub: try PeerIdentity(), instanceID: "hub")
-        var towardsHub = PeerSession(
+        let towardsHub = PeerSession(
             member: try PeerIdentity(), instanceID: "member", of: (real.hubIdentity.keyID, "hub"),
             privateKey: try HybridPrivateKey())
         let toMember = try towardsMember.receive(real.member.opening().serializedData())

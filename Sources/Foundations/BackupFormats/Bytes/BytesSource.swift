@@ -1,4 +1,3 @@
-import BackupFormats
 import Synchronization
 
 /// Bytes that are there already, as a source.
