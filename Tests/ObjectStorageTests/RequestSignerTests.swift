@@ -1,3 +1,4 @@
+import BackupFormats
 import ObjectStorage
 import Testing
 

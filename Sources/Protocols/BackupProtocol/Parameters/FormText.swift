@@ -1,3 +1,5 @@
+import BackupFormats
+
 /// Names and values of a query or a form: `a=1&b=x%20y+z`. (WHATWG URL, application/x-www-form-urlencoded.)
 package enum FormText {
     /// The pairs in order. A name without `=` has an empty value; invalid escapes stay as they are, and bytes that
@@ -16,18 +18,7 @@ package enum FormText {
 
     /// Percent-encodes all but letters, digits and `-._~`.
     package static func encode(_ text: String) -> String {
-        var result: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
-                result.append(byte)
-            default:
-                result += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: result, as: UTF8.self)
+        PercentCoding.encode(text)
     }
 
     /// Text with its escapes resolved; `plusIsBlank` as in queries and forms, not in paths.
@@ -47,8 +38,6 @@ package enum FormText {
         }
         return String(decoding: result, as: UTF8.self)
     }
-
-    private static let digits = Array("0123456789ABCDEF".utf8)
 
     private static func escaped(_ rest: some Collection<UInt8>) -> UInt8? {
         let pair = Array(rest.prefix(2))

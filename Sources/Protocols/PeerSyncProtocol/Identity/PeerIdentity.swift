@@ -14,13 +14,13 @@ package struct PeerPublicKey: Sendable, Hashable {
             throw PeerSyncFailure(.authentication, "the public key is not one of Ed25519")
         }
         self.bytes = bytes
-        keyID = "ed25519." + PeerBase64.urlText(Array(SHA256.hash(data: bytes)))
+        keyID = "ed25519." + Self.urlSafe(UnpaddedBase64.encode(Array(SHA256.hash(data: bytes))))
     }
 
     /// - Throws: ``PeerSyncFailure`` (`authentication`) where the text is not unpadded standard base64 of 32 bytes, or the
     ///   key id is not that of the key.
     package init(_ message: WirePublicKey) throws(PeerSyncFailure) {
-        guard !message.keyid.isEmpty, let bytes = PeerBase64.bytes(message.ed25519Pub) else {
+        guard !message.keyid.isEmpty, let bytes = UnpaddedBase64.decode(message.ed25519Pub) else {
             throw PeerSyncFailure(.authentication, "the public key cannot be read")
         }
         try self.init(bytes: bytes)
@@ -32,8 +32,12 @@ package struct PeerPublicKey: Sendable, Hashable {
     package var message: WirePublicKey {
         var message = WirePublicKey()
         message.keyid = keyID
-        message.ed25519Pub = PeerBase64.text(bytes)
+        message.ed25519Pub = UnpaddedBase64.encode(bytes)
         return message
+    }
+
+    private static func urlSafe(_ base64: String) -> String {
+        String(base64.map { $0 == "+" ? "-" : $0 == "/" ? "_" : $0 })
     }
 
     /// Whether `signature` is this key's over `message`. Signatures with a scalar that is not reduced, and keys of small

@@ -38,8 +38,8 @@ package struct XenAddress: Sendable, Hashable {
             let credentials = authority[..<at]
             authority = authority[authority.index(after: at)...]
             let parts = credentials.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            userName = parts.first.flatMap { Percent.decode($0) }
-            password = parts.count > 1 ? Percent.decode(parts[1]) : nil
+            userName = parts.first.flatMap { PercentCoding.decode($0) }
+            password = parts.count > 1 ? PercentCoding.decode(parts[1]) : nil
         }
         guard let (host, port) = Self.hostAndPort(authority) else { return nil }
         self.host = host
@@ -88,39 +88,5 @@ package struct XenAddress: Sendable, Hashable {
         other.userName = nil
         other.password = nil
         return other
-    }
-}
-
-/// Percent-encoding of addresses and queries. (RFC 3986 §2.1.)
-enum Percent {
-    static func encode(_ text: String) -> String {
-        var result: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
-                result.append(byte)
-            default: result += Array("%\(Hex.encode([byte]).uppercased())".utf8)
-            }
-        }
-        return String(decoding: result, as: UTF8.self)
-    }
-
-    /// Nil where an escape is cut or the result is not UTF-8.
-    static func decode(_ text: some StringProtocol) -> String? {
-        var result: [UInt8] = []
-        var bytes = Array(text.utf8)[...]
-        while let byte = bytes.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                result.append(byte)
-                continue
-            }
-            let digits = String(decoding: bytes.prefix(2), as: UTF8.self)
-            guard let value = Hex.decode(digits, allowUppercase: true), value.count == 1 else { return nil }
-            result += value
-            bytes = bytes.dropFirst(2)
-        }
-        return String(validating: result, as: UTF8.self)
     }
 }

@@ -27,7 +27,7 @@ struct HandlerURL: Sendable {
     var text: String {
         var server = address
         server.path = ""
-        let pairs = query.map { "\(Percent.encode($0.name))=\(Percent.encode($0.value))" }
+        let pairs = query.map { "\(PercentCoding.encode($0.name))=\(PercentCoding.encode($0.value))" }
         return "\(server.url)\(path)?\(pairs.joined(separator: "&"))"
     }
 
@@ -72,7 +72,8 @@ struct HandlerURL: Sendable {
         var pairs: [(name: String, value: String)] = []
         for pair in given.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let name = Percent.decode(parts[0]), let value = Percent.decode(parts.count > 1 ? parts[1] : "")
+            guard let name = PercentCoding.decode(parts[0]),
+                let value = PercentCoding.decode(parts.count > 1 ? parts[1] : "")
             else { continue }
             names.insert(name)
             pairs.append((name, value))

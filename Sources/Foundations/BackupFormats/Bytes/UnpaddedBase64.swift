@@ -1,8 +1,8 @@
-/// Standard base64 without padding, as signatures of tickets and CSRF tokens have it.
-enum UnpaddedBase64 {
+/// Standard base64 without padding, as tickets, CSRF tokens and the keys of peers have it.
+package enum UnpaddedBase64 {
     private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
-    static func encode(_ bytes: some Collection<UInt8>) -> String {
+    package static func encode(_ bytes: some Collection<UInt8>) -> String {
         var text: [UInt8] = []
         text.reserveCapacity(bytes.count * 4 / 3 + 2)
         var buffer: UInt32 = 0
@@ -20,7 +20,7 @@ enum UnpaddedBase64 {
     }
 
     /// The bytes, or nil. There is one text for each value: padding and stray bits behind the last byte are refused.
-    static func decode(_ text: some StringProtocol) -> [UInt8]? {
+    package static func decode(_ text: some StringProtocol) -> [UInt8]? {
         var bytes: [UInt8] = []
         var buffer: UInt32 = 0
         var bits = 0
