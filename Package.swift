@@ -107,9 +107,8 @@ let services: [Target] = [
     room(
         "PeerSync", on: "Services",
         [
-            "BackupFormats", "PeerSyncProtocol", "AccessControl", "Tasks", "StateDatabase", "Platform", protobuf,
-            crypto,
-            logging,
+            "BackupFormats", "PeerSyncProtocol", "AccessControl", "Tasks", "StateDatabase", "BackupServer", "Datastore",
+            "Platform", protobuf, crypto, logging,
         ]),
     room(
         "XenBackup", on: "Services",
@@ -130,7 +129,8 @@ let surfaces: [Target] = [
         "RESTAPI", on: "Surfaces",
         [
             "BackupFormats", "BackupProtocol", "ManagementAPI", "BackupServer", "AccessControl", "Tasks", "Datastore",
-            "StateDatabase", "BlobCoding", "Pxar", "Platform", crypto, logging,
+            "StateDatabase", "BlobCoding", "Pxar", "PeerSync", "PeerSyncProtocol", "Platform", protobuf, crypto,
+            logging,
         ], settings: lifetimes),
     room(
         "XenOrchestraProxy", on: "Surfaces",
@@ -138,6 +138,13 @@ let surfaces: [Target] = [
             "BackupFormats", "BackupProtocol", "ManagementAPI", "XenBackup", "Tasks", "StateDatabase", "Platform",
             crypto,
             logging,
+        ]),
+    room(
+        "PeerSyncEndpoint", on: "Surfaces",
+        [
+            "BackupFormats", "BlobCoding", "BackupProtocol", "BackupHTTP2", "ManagementAPI", "PeerSyncProtocol",
+            "PeerSync",
+            "AccessControl", "Platform", protobuf, crypto, logging,
         ]),
     room(
         "Commands", on: "Surfaces",
@@ -160,15 +167,19 @@ let programs: [Target] = [
         name: "cairn",
         dependencies: [
             "Commands", "Listener", "BackupHTTP2", "BackupProtocol", "RESTAPI", "BackupServer", "AccessControl",
-            "Tasks", "Datastore", "XenOrchestraProxy", "XenBackup",
-            "StateDatabase", "BackupFormats", "Platform", argumentParser, lifecycle, unixSignals, logging,
+            "Tasks", "Datastore", "XenOrchestraProxy", "XenBackup", "PeerSync",
+            "PeerSyncProtocol", "PeerSyncEndpoint", "StateDatabase", "BackupFormats", "Platform", argumentParser,
+            lifecycle, unixSignals, logging,
         ],
         path: "Sources/Programs/cairn",
         swiftSettings: house),
     // In this package and not in one of its own, because what it measures is `package`, not `public`.
     .executableTarget(
         name: "cairn-bench",
-        dependencies: ["BackupFormats", "BlobCoding", "Chunking", "Datastore", "Platform", crypto],
+        dependencies: [
+            "BackupFormats", "BlobCoding", "Chunking", "Datastore", "PeerSync", "PeerSyncProtocol", "PeerSyncEndpoint",
+            "StateDatabase", "Platform", protobuf, crypto, logging,
+        ],
         path: "Benchmarks/Kernels", swiftSettings: house),
 ]
 
@@ -220,7 +231,20 @@ let testTargets: [Target] = [
         "Commands",
         ["Commands", "BackupFormats", "ManagementAPI", "BackupClient", "BlobEncryption", "Platform", argumentParser]),
     tests("VirtualDisks", ["VirtualDisks", "BackupFormats", "Platform", crypto]),
-    tests("PeerSync", ["PeerSync", "PeerSyncProtocol", "BackupFormats", "StateDatabase", "Platform", protobuf]),
+    tests(
+        "PeerSync",
+        [
+            "PeerSync", "PeerSyncProtocol", "BackupFormats", "BackupServer", "Datastore", "AccessControl", "Tasks",
+            "StateDatabase", "Platform", protobuf, logging,
+        ]),
+    tests(
+        "PeerSyncEndpoint",
+        [
+            "PeerSyncEndpoint", "PeerSync", "PeerSyncProtocol", "Listener", "BackupHTTP2", "ManagementAPI",
+            "BackupProtocol", "BackupFormats", "AccessControl", "StateDatabase", "Platform", protobuf, nioCore,
+            nioPosix,
+            nioHTTP2, nioHPACK, nioSSL, logging,
+        ]),
     tests("PeerSyncProtocol", ["PeerSyncProtocol", "BackupFormats", protobuf, crypto]),
     tests("XenAPI", ["XenAPI", "BackupFormats", nioCore, nioPosix, nioHTTP1]),
     tests("ObjectStorage", ["ObjectStorage", "BackupFormats", "Platform"]),

@@ -7,8 +7,9 @@ extension StateDatabase {
     static let exportVersion: Int64 = 1
     /// Longest exported state that is read.
     package static let exportLimit = 256 << 20
-    /// Files of the state folder that belong to an exported state: ticket keys and the CSRF secret.
-    package static let secretFiles = ["authkey.key", "authkey.pub", "csrf.key"]
+    /// Files of the state folder that belong to an exported state: ticket keys, the CSRF secret, the key that
+    /// peers know.
+    package static let secretFiles = ["authkey.key", "authkey.pub", "csrf.key", "peer.key"]
 
     /// Everything but the list of tasks as one JSON document. It holds hashes of passwords and the server's secret
     /// keys: whoever stores it gives it mode 0600. (Decision 10.)

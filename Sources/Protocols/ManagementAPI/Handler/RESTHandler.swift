@@ -18,6 +18,9 @@ package protocol RESTHandler: Sendable {
     func bodyLimit(method: String, target: String) -> Int
     /// The same for a handler whose limit depends on who asks; names of fields in lower case.
     func bodyLimit(method: String, target: String, headers: [(name: String, value: String)]) -> Int
+    /// Whether this request is handed over as soon as its head is here: over HTTP/2 with its body as a source, so that
+    /// both directions stream; over HTTP/1.1 without a body, which can only be refused.
+    func takesStream(method: String, target: String) -> Bool
     func handle(_ request: RESTRequest) async -> RESTAnswer
     /// Who sends this request, for requests of a native session; nil if that is unknown or refused.
     func identify(_ request: RESTRequest) async -> AuthID?
@@ -27,4 +30,6 @@ extension RESTHandler {
     package func bodyLimit(method: String, target: String, headers: [(name: String, value: String)]) -> Int {
         bodyLimit(method: method, target: target)
     }
+
+    package func takesStream(method: String, target: String) -> Bool { false }
 }

@@ -1,3 +1,5 @@
+package import BackupFormats
+
 /// One request of the REST API, complete, whoever carried it.
 package struct RESTRequest: Sendable {
     /// `GET`, `POST`, …; upper case as sent.
@@ -7,6 +9,9 @@ package struct RESTRequest: Sendable {
     /// Fields in order of arrival; names in lower case.
     package var headers: [(name: String, value: String)]
     package var body: [UInt8]
+    /// The body while it comes, where the handler has asked for it; its end is the end of the client's side, and it throws
+    /// where the stream is cut. What is not read is not taken from the network.
+    package var stream: (any ByteSource)?
     /// Address of the client as text, for logs: `[::1]:50312`.
     package var peer: String
     package var isHTTP2: Bool
