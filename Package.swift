@@ -143,8 +143,7 @@ let surfaces: [Target] = [
         "PeerSyncEndpoint", on: "Surfaces",
         [
             "BackupFormats", "BlobCoding", "BackupProtocol", "BackupHTTP2", "ManagementAPI", "PeerSyncProtocol",
-            "PeerSync",
-            "AccessControl", "Platform", protobuf, crypto, logging,
+            "PeerSync", "AccessControl", "Tasks", "Platform", protobuf, crypto, logging,
         ]),
     room(
         "Commands", on: "Surfaces",
@@ -241,9 +240,8 @@ let testTargets: [Target] = [
         "PeerSyncEndpoint",
         [
             "PeerSyncEndpoint", "PeerSync", "PeerSyncProtocol", "Listener", "BackupHTTP2", "ManagementAPI",
-            "BackupProtocol", "BackupFormats", "AccessControl", "StateDatabase", "Platform", protobuf, nioCore,
-            nioPosix,
-            nioHTTP2, nioHPACK, nioSSL, logging,
+            "BackupProtocol", "BackupFormats", "BlobCoding", "AccessControl", "StateDatabase", "Platform", protobuf,
+            nioCore, nioPosix, nioHTTP2, nioHPACK, nioSSL, logging,
         ]),
     tests("PeerSyncProtocol", ["PeerSyncProtocol", "BackupFormats", protobuf, crypto]),
     tests("XenAPI", ["XenAPI", "BackupFormats", nioCore, nioPosix, nioHTTP1]),

@@ -35,6 +35,8 @@ package struct EnvelopeReader: Sendable {
     /// Before the peer is known: the key exchange takes 1,673 bytes.
     package static let limitOfStrangers = 64 << 10
     package static let limitOfPeers = 32 << 20
+    /// Memory that an idle stream keeps: many streams wait most of their time.
+    private static let keptBytes = 1 << 16
 
     /// Largest payload that is taken; may be raised when the peer is known.
     package var limit: Int
@@ -44,7 +46,7 @@ package struct EnvelopeReader: Sendable {
     package init(limit: Int = limitOfStrangers) { self.limit = limit }
 
     package mutating func append(_ bytes: some Sequence<UInt8>) {
-        if start > 0, start == buffer.count || start > 1 << 16 {
+        if start > Self.keptBytes {
             buffer.removeFirst(start)
             start = 0
         }
@@ -66,6 +68,10 @@ package struct EnvelopeReader: Sendable {
         let first = start + Envelope.prefixBytes
         envelope.payload = Array(buffer[first..<first + length])
         start = first + length
+        if start == buffer.count {
+            buffer.removeAll(keepingCapacity: buffer.capacity <= Self.keptBytes)
+            start = 0
+        }
         return envelope
     }
 
