@@ -224,7 +224,7 @@ let testTargets: [Target] = [
         "RESTAPI",
         [
             "RESTAPI", "ManagementAPI", "BackupServer", "BackupProtocol", "BackupFormats", "Datastore", "AccessControl",
-            "Tasks", "StateDatabase", "BlobCoding", "Platform", logging,
+            "Tasks", "StateDatabase", "BlobCoding", "PeerSync", "PeerSyncProtocol", "Platform", logging,
         ]),
     tests(
         "Commands",

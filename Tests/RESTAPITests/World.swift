@@ -7,6 +7,7 @@ import Datastore
 import Foundation
 import Logging
 import ManagementAPI
+import PeerSync
 import Platform
 import RESTAPI
 import StateDatabase
@@ -45,7 +46,8 @@ final class World: Sendable {
     /// What failed logins in this world are delayed by: nothing, unless a test asks.
     init(
         delays: RefusalDelays = RefusalDelays(unauthenticated: .zero, unauthorized: .zero), metricsToken: String? = nil,
-        connector: any RemoteConnector = NoRemotes(), policy: SyncPolicy = SyncPolicy()
+        connector: any RemoteConnector = NoRemotes(), policy: SyncPolicy = SyncPolicy(),
+        peers: (any PeerAdministration)? = nil
     ) throws {
         folder = try FileSystem.makeTemporaryFolder(prefix: "cairn-rest-tests")
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -77,7 +79,7 @@ final class World: Sendable {
                 jobs: jobs, alerts: alerts, history: history,
                 sync: SyncService(
                     stores: stores, access: access, database: database, connector: connector, workers: workers,
-                    time: .system, policy: policy),
+                    time: .system, policy: policy), peers: peers,
                 sessions: SessionOpener(tasks: tasks, workers: workers), settings: NodeSettings(database: database),
                 workers: workers,
                 time: .system,

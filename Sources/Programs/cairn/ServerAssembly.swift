@@ -70,7 +70,8 @@ struct ServerAssembly {
             sometimes: [("overdue", { try alerts.refresh() }), ("task logs", { try registry.rotate() })])
         let services = RESTServices(
             access: access, tasks: tasks, stores: stores, content: ContentService(stores: stores, access: access),
-            maintenance: maintenance, jobs: jobs, alerts: alerts, history: history, sync: sync, sessions: sessions,
+            maintenance: maintenance, jobs: jobs, alerts: alerts, history: history, sync: sync, peers: nil,
+            sessions: sessions,
             settings: NodeSettings(database: database), workers: workers, time: time,
             node: NodeDescription(
                 name: ProcessInformation.hostName, fingerprint: { door.fingerprint }, version: CairnVersion.text,

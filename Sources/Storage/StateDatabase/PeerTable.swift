@@ -58,6 +58,8 @@ package struct StoredPeerOperation: Hashable, Sendable {
 package struct PeerOperationFilter: Sendable {
     package var keyID: String?
     package var statuses: [Int64]?
+    /// What they are about, as ``PeerOperationRecord/kind``.
+    package var kinds: [Int64]?
     /// Started at this time or later, Unix milliseconds.
     package var since: Int64?
     /// Part of the plan's, repo's or instance's name, or of the message.
@@ -65,10 +67,12 @@ package struct PeerOperationFilter: Sendable {
     package var limit: Int
 
     package init(
-        keyID: String? = nil, statuses: [Int64]? = nil, since: Int64? = nil, text: String? = nil, limit: Int = 100
+        keyID: String? = nil, statuses: [Int64]? = nil, kinds: [Int64]? = nil, since: Int64? = nil, text: String? = nil,
+        limit: Int = 100
     ) {
         self.keyID = keyID
         self.statuses = statuses
+        self.kinds = kinds
         self.since = since
         self.text = text
         self.limit = limit
@@ -97,6 +101,9 @@ extension StateReader {
         }
         if let statuses = filter.statuses {
             conditions.append("status IN (\(statuses.map(String.init).joined(separator: ",")))")
+        }
+        if let kinds = filter.kinds {
+            conditions.append("kind IN (\(kinds.map(String.init).joined(separator: ",")))")
         }
         if let since = filter.since {
             conditions.append("start >= ?")

@@ -14,7 +14,7 @@ package enum CairnCommands {
         GarbageCollectCommand.self, DatastoreCommand.self, GarbageCollectionCommand.self, VerifyCommand.self,
         PruneJobCommand.self, VerifyJobCommand.self, SyncJobCommand.self, RemoteCommand.self, PullCommand.self,
         PushCommand.self, UserCommand.self, ACLCommand.self, NodeCommand.self, CertificateCommand.self,
-        AlertCommand.self, AuditCommand.self,
+        AlertCommand.self, AuditCommand.self, PeerCommand.self,
         SnapshotsAlias.self, FilesAlias.self, ForgetAlias.self, UploadLogAlias.self,
     ]
 

@@ -10,6 +10,7 @@ extension Endpoint {
         jobs,
         remotes,
         synchronisation,
+        peers,
         metrics,
         nodes,
         server,

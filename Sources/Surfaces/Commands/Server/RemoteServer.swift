@@ -19,6 +19,7 @@ package final class RemoteServer: Sendable {
     static let apiRoot = "/api2/json"
     /// Answers above this are refused.
     static let answerLimit = 256 << 20
+    private static let pieceBytes = 64 << 10
 
     let connection: ServerConnection
     private let credentials: Mutex<Credentials>
@@ -68,6 +69,27 @@ package final class RemoteServer: Sendable {
             HTTPRequest(
                 method: "POST", target: "\(Self.apiRoot)\(path)?\(query)",
                 headers: [("content-type", "application/octet-stream")], body: body), trying: trying())
+    }
+
+    /// Asks for text that comes while it is made, and hands it on piece by piece.
+    func read(
+        _ path: String, _ parameters: JSONObject, trying: @autoclosure () -> String, consume: ([UInt8]) throws -> Void
+    ) async throws {
+        try await renewTicket()
+        var request = HTTPRequest(target: Self.apiRoot + path, headers: headers())
+        if !parameters.members.isEmpty { request.target += "?" + FormText.encode(Self.queryItems(parameters)) }
+        var response = try await connection.stream(request)
+        guard response.status == 200 else {
+            let whole = BackupResponse(status: response.status, contentType: nil, body: response.body)
+            response.body = .bytes(try await whole.collect(limit: Self.answerLimit))
+            let failure = ServerAnswer.failure(response)
+            throw BackupFailure(failure.kind, trying(), hints: failure.hints, cause: failure)
+        }
+        switch response.body {
+        case .bytes(let bytes): try consume(bytes)
+        case .stream(let source, _):
+            while let piece = try await source.read(upTo: Self.pieceBytes) { try consume(piece) }
+        }
     }
 
     private func send(_ request: HTTPRequest, trying: @autoclosure () -> String) async throws -> JSONValue {

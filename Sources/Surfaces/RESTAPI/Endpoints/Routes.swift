@@ -31,6 +31,7 @@ enum Routes {
         jobs,
         remotes,
         synchronisation,
+        peers,
         metrics,
         nodes,
         server,

@@ -18,7 +18,8 @@ enum AuditDetails {
         return details
     }
 
+    /// Repos and plans of peers hold passwords, environment and hooks.
     private static func isSecret(_ name: String) -> Bool {
-        name.contains("password") || name.contains("secret") || name == "key"
+        name.contains("password") || name.contains("secret") || ["key", "token", "repos", "plans"].contains(name)
     }
 }

@@ -2,6 +2,7 @@ package import AccessControl
 package import BackupFormats
 package import BackupServer
 package import Logging
+package import PeerSync
 package import Platform
 package import Tasks
 
@@ -16,6 +17,8 @@ package struct RESTServices: Sendable {
     package var alerts: OverdueAlerts
     package var history: MetricHistory
     package var sync: SyncService
+    /// Nil where this instance has no peers.
+    package var peers: (any PeerAdministration)?
     package var sessions: SessionOpener
     package var settings: NodeSettings
     /// For work that blocks.
@@ -27,8 +30,8 @@ package struct RESTServices: Sendable {
     package init(
         access: AccessControl, tasks: TaskRegistry, stores: DatastoreRegistry, content: ContentService,
         maintenance: MaintenanceService, jobs: JobService, alerts: OverdueAlerts, history: MetricHistory,
-        sync: SyncService, sessions: SessionOpener, settings: NodeSettings, workers: WorkerPool, time: TimeSource,
-        node: NodeDescription, logger: Logger
+        sync: SyncService, peers: (any PeerAdministration)?, sessions: SessionOpener, settings: NodeSettings,
+        workers: WorkerPool, time: TimeSource, node: NodeDescription, logger: Logger
     ) {
         self.access = access
         self.tasks = tasks
@@ -39,6 +42,7 @@ package struct RESTServices: Sendable {
         self.alerts = alerts
         self.history = history
         self.sync = sync
+        self.peers = peers
         self.sessions = sessions
         self.settings = settings
         self.workers = workers
