@@ -82,103 +82,126 @@ package struct PeerOperationFilter: Sendable {
 extension StateReader {
     /// Ids and change counters of all operations of a member, ascending by id.
     package func peerOperationCounters(of keyID: String) throws -> [(id: Int64, counter: Int64)] {
+        guard let member = try peerMember(keyID) else { return [] }
         var found: [(id: Int64, counter: Int64)] = []
+        found.reserveCapacity(Int(member.operations))
         let rows = try Row.fetchCursor(
             database,
-            sql: "SELECT original_id, counter FROM peer_operations WHERE key_id = ? ORDER BY original_id",
-            arguments: [keyID])
+            sql: "SELECT original_id, counter FROM peer_operation_ids WHERE member = ? ORDER BY original_id",
+            arguments: [member.number])
         while let row = try rows.next() { found.append((row[0], row[1])) }
         return found
     }
 
     /// Newest first.
     package func peerOperations(_ filter: PeerOperationFilter) throws -> [StoredPeerOperation] {
-        var conditions = ["1"]
+        guard filter.keyID == nil, let statuses = filter.statuses else {
+            return try peerOperations(filter, status: nil)
+        }
+        // One walk for each status, in the order of time, instead of one over all operations.
+        let found = try Set(statuses).flatMap { try peerOperations(filter, status: $0) }
+        let sorted = found.sorted { ($0.record.start, $0.id) > ($1.record.start, $1.id) }
+        return Array(sorted.prefix(max(0, filter.limit)))
+    }
+
+    private func peerOperations(_ filter: PeerOperationFilter, status: Int64?) throws -> [StoredPeerOperation] {
+        var conditions = ["m.key_id IS NOT NULL"]
         var arguments: StatementArguments = []
         if let keyID = filter.keyID {
-            conditions.append("key_id = ?")
-            arguments += [keyID]
+            guard let member = try peerMember(keyID) else { return [] }
+            conditions.append("o.member = ?")
+            arguments += [member.number]
         }
-        if let statuses = filter.statuses {
-            conditions.append("status IN (\(statuses.map(String.init).joined(separator: ",")))")
+        if let status {
+            conditions.append("o.status = ?")
+            arguments += [status]
+        } else if let statuses = filter.statuses {
+            conditions.append("+o.status IN (\(statuses.map(String.init).joined(separator: ",")))")
         }
         if let kinds = filter.kinds {
             conditions.append("kind IN (\(kinds.map(String.init).joined(separator: ",")))")
         }
         if let since = filter.since {
-            conditions.append("start >= ?")
+            conditions.append("o.start >= ?")
             arguments += [since]
         }
         if let text = filter.text {
-            let fields = ["plan", "repo", "instance", "message"].map { "instr(lower(\($0)), lower(?)) > 0" }
+            let fields = ["s.plan", "s.repo", "s.instance", "o.message"].map { "instr(lower(\($0)), lower(?)) > 0" }
             conditions.append("(\(fields.joined(separator: " OR ")))")
             arguments += [text, text, text, text]
         }
-        arguments += [filter.limit]
+        arguments += [max(0, filter.limit)]
         return try Row.fetchAll(
             database,
             sql: """
-                SELECT * FROM peer_operations WHERE \(conditions.joined(separator: " AND "))
-                ORDER BY start DESC, number DESC LIMIT ?
+                \(Self.selection) WHERE \(conditions.joined(separator: " AND "))
+                ORDER BY o.start DESC, o.number DESC LIMIT ?
                 """, arguments: arguments
+        ).map(StoredPeerOperation.init)
+    }
+
+    /// By its number here.
+    package func peerOperation(_ id: Int64) throws -> StoredPeerOperation? {
+        try Row.fetchOne(
+            database, sql: "\(Self.selection) WHERE o.number = ? AND m.key_id IS NOT NULL", arguments: [id]
         ).map(StoredPeerOperation.init)
     }
 
     /// The newest operation of a kind that has ended, of each member, instance, repo and plan.
     package func lastPeerOperations(kind: Int64) throws -> [StoredPeerOperation] {
-        try Row.fetchAll(
+        let rows = try Row.fetchAll(
             database,
             sql: """
-                SELECT *, max(start) FROM peer_operations WHERE kind = ? AND end > 0
-                GROUP BY key_id, instance, repo_guid, plan ORDER BY key_id, instance, plan, repo
-                """, arguments: [kind]
-        ).map(StoredPeerOperation.init)
-    }
-
-    package func peerOperationCount(of keyID: String) throws -> Int {
-        try Int.fetchOne(
-            database, sql: "SELECT count(*) FROM peer_operations WHERE key_id = ?", arguments: [keyID]) ?? 0
-    }
-}
-
-extension StateWriter {
-    /// Adds operations, or replaces those of the same member and id; ids and flows here stay what they were.
-    package func put(_ records: [PeerOperationRecord]) throws {
-        let insert = try database.cachedStatement(
-            sql: """
-                INSERT INTO peer_operations
-                    (key_id, original_id, original_flow, flow, counter, kind, status, start, end, instance, repo,
-                     repo_guid, plan, message, payload)
-                VALUES (?1, ?2, ?3,
-                    coalesce((SELECT flow FROM peer_operations WHERE key_id = ?1 AND original_flow = ?3 LIMIT 1), 0),
-                    ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-                ON CONFLICT (key_id, original_id) DO UPDATE SET counter = excluded.counter, kind = excluded.kind,
-                    status = excluded.status, start = excluded.start, end = excluded.end, instance = excluded.instance,
-                    repo = excluded.repo, repo_guid = excluded.repo_guid, plan = excluded.plan,
-                    message = excluded.message, payload = excluded.payload
-                """)
-        let number = try database.cachedStatement(
-            sql: "UPDATE peer_operations SET flow = number WHERE key_id = ? AND original_id = ? AND flow = 0")
-        for record in records {
-            try insert.execute(arguments: [
-                record.keyID, record.originalID, record.originalFlow, record.counter, record.kind, record.status,
-                record.start, record.end, record.instance, record.repo, record.repoGUID, record.plan, record.message,
-                Data(record.payload),
-            ])
-            try number.execute(arguments: [record.keyID, record.originalID])
+                SELECT o.*, m.key_id, s.instance, s.repo, s.repo_guid, s.plan
+                FROM peer_series s CROSS JOIN peer_members m ON m.number = s.member
+                CROSS JOIN peer_operations o ON o.number = (
+                    SELECT number FROM peer_operations WHERE series = s.number AND kind = ? AND end > 0
+                    ORDER BY start DESC, number DESC LIMIT 1)
+                WHERE m.key_id IS NOT NULL
+                ORDER BY m.key_id, s.instance, s.plan, s.repo_guid, o.start DESC, o.number DESC
+                """, arguments: [kind])
+        // A repo that was given another name is still the same one: its newest comes first.
+        var found: [StoredPeerOperation] = []
+        for operation in rows.map(StoredPeerOperation.init) {
+            let (one, last) = (operation.record, found.last?.record)
+            guard
+                one.keyID != last?.keyID || one.instance != last?.instance || one.plan != last?.plan
+                    || one.repoGUID != last?.repoGUID
+            else { continue }
+            found.append(operation)
         }
+        return found
     }
 
-    /// Removes operations of a member; ids that it does not have here are no error.
-    package func removePeerOperations(_ originalIDs: [Int64], of keyID: String) throws {
-        let delete = try database.cachedStatement(
-            sql: "DELETE FROM peer_operations WHERE key_id = ? AND original_id = ?")
-        for id in originalIDs { try delete.execute(arguments: [keyID, id]) }
+    package func peerOperationCount(of keyID: String) throws -> Int { Int(try peerMember(keyID)?.operations ?? 0) }
+
+    /// Different instances, repos and plans that the operations of a member have named.
+    package func peerSeriesCount(of keyID: String) throws -> Int { Int(try peerMember(keyID)?.series ?? 0) }
+
+    /// Of all members together.
+    package func peerOperationCount() throws -> Int {
+        try Int.fetchOne(database, sql: "SELECT coalesce(sum(operations), 0) FROM peer_members") ?? 0
     }
 
-    /// Removes all that came from a member.
-    package func removePeerOperations(of keyID: String) throws {
-        try database.execute(sql: "DELETE FROM peer_operations WHERE key_id = ?", arguments: [keyID])
+    /// Rows of one operation, of its member and of what it is about, in this order of reading.
+    private static let selection = """
+        SELECT o.*, m.key_id, s.instance, s.repo, s.repo_guid, s.plan
+        FROM peer_operations o CROSS JOIN peer_members m ON m.number = o.member
+        CROSS JOIN peer_series s ON s.number = o.series
+        """
+
+    struct PeerMemberRow {
+        let number: Int64
+        let operations: Int64
+        let series: Int64
+    }
+
+    func peerMember(_ keyID: String) throws -> PeerMemberRow? {
+        let find = try database.cachedStatement(
+            sql: "SELECT number, operations, series FROM peer_members WHERE key_id = ?")
+        return try Row.fetchOne(find, arguments: [keyID]).map {
+            PeerMemberRow(number: $0[0], operations: $0[1], series: $0[2])
+        }
     }
 }
 

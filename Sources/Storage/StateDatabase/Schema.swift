@@ -74,6 +74,61 @@ enum Schema {
                     CREATE INDEX peer_operations_by_start ON peer_operations (start);
                     """)
         }
+        migrator.registerMigration("peers-load-1") { database in
+            // Made for ten million operations of a thousand members: names of members and plans stand once, the
+            // comparison with a manifest reads nothing but `peer_operation_ids`.
+            try database.execute(
+                sql: """
+                    CREATE TABLE peer_members (
+                        number INTEGER PRIMARY KEY AUTOINCREMENT,
+                        key_id TEXT UNIQUE,
+                        operations INTEGER NOT NULL DEFAULT 0, series INTEGER NOT NULL DEFAULT 0
+                    );
+                    CREATE TABLE peer_series (
+                        number INTEGER PRIMARY KEY AUTOINCREMENT,
+                        member INTEGER NOT NULL, instance TEXT NOT NULL, repo_guid TEXT NOT NULL, plan TEXT NOT NULL,
+                        repo TEXT NOT NULL,
+                        UNIQUE (member, instance, repo_guid, plan, repo)
+                    );
+                    CREATE TABLE peer_operation_ids (
+                        member INTEGER NOT NULL, original_id INTEGER NOT NULL,
+                        counter INTEGER NOT NULL, operation INTEGER NOT NULL,
+                        PRIMARY KEY (member, original_id)
+                    ) WITHOUT ROWID;
+                    INSERT INTO peer_members (key_id, operations, series)
+                        SELECT key_id, count(*), count(DISTINCT json_array(instance, repo_guid, plan, repo))
+                        FROM peer_operations GROUP BY key_id;
+                    INSERT INTO peer_series (member, instance, repo_guid, plan, repo)
+                        SELECT DISTINCT m.number, instance, repo_guid, plan, repo
+                        FROM peer_operations o JOIN peer_members m ON m.key_id = o.key_id;
+                    INSERT INTO peer_operation_ids
+                        SELECT m.number, original_id, counter, o.number
+                        FROM peer_operations o JOIN peer_members m ON m.key_id = o.key_id;
+                    ALTER TABLE peer_operations RENAME TO old_peer_operations;
+                    DROP INDEX peer_operations_by_flow;
+                    DROP INDEX peer_operations_by_start;
+                    CREATE TABLE peer_operations (
+                        number INTEGER PRIMARY KEY AUTOINCREMENT,
+                        member INTEGER NOT NULL, series INTEGER NOT NULL,
+                        original_id INTEGER NOT NULL, original_flow INTEGER NOT NULL, flow INTEGER NOT NULL,
+                        counter INTEGER NOT NULL, kind INTEGER NOT NULL, status INTEGER NOT NULL,
+                        start INTEGER NOT NULL, end INTEGER NOT NULL,
+                        message TEXT NOT NULL, payload BLOB NOT NULL
+                    );
+                    INSERT INTO peer_operations
+                        SELECT o.number, m.number, s.number, original_id, original_flow, flow, counter, kind, status,
+                            start, end, message, payload
+                        FROM old_peer_operations o JOIN peer_members m ON m.key_id = o.key_id
+                        JOIN peer_series s ON s.member = m.number AND s.instance = o.instance
+                            AND s.repo_guid = o.repo_guid AND s.plan = o.plan AND s.repo = o.repo;
+                    DROP TABLE old_peer_operations;
+                    CREATE INDEX peer_operations_by_flow ON peer_operations (member, original_flow);
+                    CREATE INDEX peer_operations_by_start ON peer_operations (start);
+                    CREATE INDEX peer_operations_by_member ON peer_operations (member, start);
+                    CREATE INDEX peer_operations_by_status ON peer_operations (status, start);
+                    CREATE INDEX peer_operations_ended ON peer_operations (series, kind, start) WHERE end > 0;
+                    """)
+        }
         return migrator
     }
 }

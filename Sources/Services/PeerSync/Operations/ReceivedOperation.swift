@@ -13,6 +13,8 @@ package struct ReceivedOperation: Sendable, Equatable {
     package let originalFlow: Int64
     package let counter: Int64
     package let operation: WireOperation
+    /// ``operation``, serialised.
+    package let payload: [UInt8]
 
     /// - Throws: ``PeerSyncFailure`` (`invalidArgument`, or `tooLarge`) with what is missing.
     package init(_ sent: WireOperation) throws(PeerSyncFailure) {
@@ -41,9 +43,10 @@ package struct ReceivedOperation: Sendable, Equatable {
         kept.originalFlowID = sent.flowID
         kept.originalInstanceKeyid = ""
         operation = kept
-        guard let size = try? kept.serializedBytes() as [UInt8], size.count <= Self.maxByteCount else {
+        guard let bytes = try? kept.serializedBytes() as [UInt8], bytes.count <= Self.maxByteCount else {
             throw PeerSyncFailure(.tooLarge, "operation \(sent.id) is larger than \(Self.maxByteCount >> 20) MiB")
         }
+        payload = bytes
     }
 
     /// What it is about, by the number of its part of the message; 0 where the part is missing or of a later version.
