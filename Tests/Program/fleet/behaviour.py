@@ -1,5 +1,5 @@
-"""The situations in which the original was watched (Tests/Fixtures/backrest/peer_behaviour.json), and what Cairn does in each
-(behaviour.json): foreign members at a hub of ours, and a member of ours at foreign hubs.
+"""The situations in which the original was watched (Tests/Fixtures/backrest/peer_behaviour.json), and what Cairn does
+in each (behaviour.json): foreign members at a hub of ours, and a member of ours at foreign hubs.
 
 Each situation has an address of its own below 127.0.0.0/8, since refusals of one address delay each other.
 
@@ -93,7 +93,7 @@ class Foreign:
         return "clean" if result is None else result
 
     def is_open(self, session, requests=()):
-        """Proves that all before was taken: the hub asks for what is wanted, and then only for what it does not know."""
+        """Proves that all before was taken: the hub asks for `requests`, and then only for what it does not know."""
         for ids in requests:
             same(list(session.expect("request_operation_data").op_ids), list(ids), "ids that the hub asks for")
         session.send(manifest({**self.stored, UNKNOWN: 1}))
@@ -321,7 +321,8 @@ def no_kind():
 
 established("item with no action", Item)
 established("item with only an unknown field", unknown_field)
-for action in ("request_log", "receive_log_data", "throttle", "set_config", "request_resources", "request_operation_data"):
+for action in ("request_log", "receive_log_data", "throttle", "set_config", "request_resources",
+               "request_operation_data"):
     established(f"{action} to the host", lambda action=action: item(action))
 established("signed_message (legacy action)", lambda: item("signed_message"))
 established("nested encrypted item", stranger)
@@ -526,7 +527,7 @@ def with_type(name, kind):
 
 
 def status(stream):
-    expect(stream.wait(lambda: stream.headers is not None, PATIENCE), f"no answer: {stream.why if stream.is_gone else ''}")
+    expect(stream.wait(lambda: stream.headers is not None, PATIENCE), "no answer")
     return stream.headers[":status"]
 
 

@@ -117,16 +117,22 @@ class Machine(Site):
         self.root("PUT", f"/peers/peer/{name}/permissions", permissions=list(permissions))
 
     def poke(self, name):
-        """Lets a member dial at once in place of after its pause: its permissions change, and mean the same as before."""
+        """Lets a member dial at once, not after its pause: its permissions change, and mean the same as before."""
+        mark = ",!plan:none"
         present = self.peers()[name]["permissions"]
-        self.allow(name, ["read-operations=*,!plan:none"] if "!plan:none" not in str(present) else ["read-operations=*"])
+        text = next(entry for entry in present if entry.startswith("read-operations"))
+        if mark in text:
+            other = text.replace(mark, "")
+        else:
+            other = (text if "=" in text else text + "=*") + mark
+        self.allow(name, [other if entry == text else entry for entry in present])
 
     def operations(self, **query):
         query.setdefault("limit", 10_000)
         return self.root("GET", "/peers/operations?" + urllib.parse.urlencode(query))
 
     def message(self, operation):
-        """The whole operation as its member sent it, read once: those of snapshots change only where they are forgotten."""
+        """The whole operation as its member sent it, read once."""
         known = self.messages.get(operation["id"])
         if known is None:
             known = self.messages[operation["id"]] = self.kept(f"/peers/operations/{operation['id']}")["operation"]
@@ -206,8 +212,8 @@ def plan_of(store, namespace):
 
 
 def expected(member, places):
-    """What a hub shows of the snapshots and backup tasks of `places`, (datastore, namespace), of a member: (plan, type, id,
-    time) of each snapshot, and status by task."""
+    """What a hub must show of the snapshots and backup tasks of `places`, (datastore, namespace), of a member: (plan,
+    type, id, time) of each snapshot, and status by task."""
     snapshots = set()
     for store, namespace in places:
         for snapshot in member.snapshots(store, namespace):
