@@ -1,3 +1,4 @@
+import BackupHTTP2
 import Listener
 import Logging
 import ServiceLifecycle
@@ -12,7 +13,7 @@ struct CertificateReload: Service {
         let signals = await UnixSignalsSequence(trapping: .sighup)
         for await _ in signals.cancelOnGracefulShutdown() {
             do {
-                let fingerprint = try listener.reloadCertificate()
+                let fingerprint = try listener.reloadCertificate()?.description ?? "none"
                 logger.notice("certificate read anew, fingerprint \(fingerprint)")
             } catch {
                 logger.error("the certificate cannot be read, the old one stays: \(error)")

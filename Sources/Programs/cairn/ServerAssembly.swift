@@ -1,5 +1,6 @@
 import AccessControl
 import BackupFormats
+import BackupHTTP2
 import BackupServer
 import Datastore
 import Listener
@@ -98,9 +99,9 @@ struct ServerAssembly {
         try await workers.run { stores.openAll() }
         let address = try await listener.start()
         let place = String(address.url.dropFirst("https://".count))
-        try access.publishLocalAdmin(
-            address: place, fingerprint: "\(address.fingerprint)", pid: ProcessInformation.id)
-        StandardStreams.print("listening on \(address.url) fingerprint \(address.fingerprint)\n")
+        let fingerprint = address.fingerprint?.description ?? ""
+        try access.publishLocalAdmin(address: place, fingerprint: fingerprint, pid: ProcessInformation.id)
+        StandardStreams.print("listening on \(address.url) fingerprint \(fingerprint)\n")
 
         let group = ServiceGroup(
             configuration: .init(
@@ -135,7 +136,7 @@ private final class LateListener: NodeCertificate {
     private let listener = Mutex<Listener?>(nil)
 
     func set(_ value: Listener) { listener.withLock { $0 = value } }
-    var fingerprint: String { listener.withLock { $0 }.map { "\($0.fingerprint)" } ?? "" }
+    var fingerprint: String { listener.withLock { $0 }?.fingerprint?.description ?? "" }
 
     private var present: Listener {
         get throws {

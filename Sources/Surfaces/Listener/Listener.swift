@@ -7,7 +7,7 @@ package import NIOCore
 import NIOPosix
 import ServiceLifecycle
 
-/// The one door: TLS, HTTP/1.1, HTTP/2, upgrades and native sessions on one port.
+/// The one door: TLS, HTTP/1.1, HTTP/2, upgrades and native sessions on one port. Or a side door in plain text.
 package final class Listener: Service {
     /// Time for connections to say goodbye after the grace of a stop is over.
     private static let farewell = Duration.seconds(5)
@@ -33,8 +33,8 @@ package final class Listener: Service {
             handler: handler, logger: logger)
     }
 
-    /// The certificate that new connections see.
-    package var fingerprint: CertificateFingerprint { surroundings.certificate.withLockedValue { $0.fingerprint } }
+    /// The certificate that new connections see; nil where there is none.
+    package var fingerprint: CertificateFingerprint? { surroundings.certificate.withLockedValue { $0?.fingerprint } }
 
     /// Binds the port and begins to serve.
     ///
@@ -89,10 +89,10 @@ package final class Listener: Service {
     ///
     /// - Throws: ``BackupFailure`` where the files cannot be used; the old certificate then stays.
     @discardableResult
-    package func reloadCertificate() throws -> CertificateFingerprint {
+    package func reloadCertificate() throws -> CertificateFingerprint? {
         let certificate = try ServerCertificate.load(configuration.certificate, time: time)
         surroundings.certificate.withLockedValue { $0 = certificate }
-        return certificate.fingerprint
+        return certificate?.fingerprint
     }
 
     /// The members of the API's description of a certificate. Blocks. (Spec: rest E.8.)

@@ -9,6 +9,8 @@ package struct ListenerConfiguration: Sendable {
         case selfSigned(folder: String, names: [String])
         /// PEM files: the certificate with its chain, and the key.
         case files(certificate: String, key: String)
+        /// None: plain text, HTTP/2 by prior knowledge and HTTP/1.1, for a network that is trusted or a proxy in front.
+        case plain
     }
 
     /// An address to bind to; nil is all addresses of IPv6 and IPv4, or of IPv4 where there is no IPv6.
@@ -55,11 +57,12 @@ package struct ListenerAddress: Sendable {
     /// The address that was bound, `::` and `0.0.0.0` for all.
     package let host: String
     package let port: Int
-    package let fingerprint: CertificateFingerprint
+    /// Nil where it is plain text.
+    package let fingerprint: CertificateFingerprint?
 
     /// As clients on this machine reach it: all addresses become the loopback one.
     package var url: String {
         let host = host == "::" || host == "0.0.0.0" ? "127.0.0.1" : host
-        return "https://\(ServerAddress(host: host, port: port))"
+        return "\(fingerprint == nil ? "http" : "https")://\(ServerAddress(host: host, port: port))"
     }
 }

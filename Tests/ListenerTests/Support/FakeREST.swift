@@ -6,15 +6,27 @@ import NIOConcurrencyHelpers
 /// A REST API that answers with what it was asked, and opens ``FakeSession``s.
 ///
 /// `/echo` gives the body back, `/slow` waits 300 ms, `/hold` as long as the session's `/wait`, `/stream?n` streams, `/endless` says one word and then nothing, `/big?n` sends n bytes at once. Bodies are limited to
-/// 1 MiB. The header `authorization` names who asks.
+/// 1 MiB. The header `authorization` names who asks. `/talk` streams both ways, see ``FakeTalk``; `/feed` is `/endless` that a stop cuts.
 final class FakeREST: RESTHandler {
     let session: FakeSession
     let endless = EndlessSource()
+    let talks = NIOLockedValueBox<[FakeTalk]>([])
     let requests = NIOLockedValueBox<[RESTRequest]>([])
 
     init(session: FakeSession = FakeSession()) { self.session = session }
 
     func bodyLimit(method: String, target: String) -> Int { 1024 * 1024 }
+
+    func takesStream(method: String, target: String) -> Bool { method == "POST" && target.hasPrefix("/talk") }
+
+    private func talk(_ request: RESTRequest, query: String) -> RESTAnswer {
+        guard let stream = request.stream else { return text(505, "HTTP/2 is needed") }
+        if query == "refuse" { return text(415, "not this") }
+        let talk = FakeTalk(stream, mode: query)
+        talks.withLockedValue { $0.append(talk) }
+        return .response(
+            RESTResponse(status: 200, headers: [("content-type", "talk")], body: .stream(talk, length: nil)))
+    }
 
     func handle(_ request: RESTRequest) async -> RESTAnswer {
         requests.withLockedValue { $0.append(request) }
@@ -44,6 +56,11 @@ final class FakeREST: RESTHandler {
         case "/stream":
             let source = CountedSource(bytes: Int(query) ?? 0)
             return .response(RESTResponse(status: 200, body: .stream(source, length: nil)))
+        case "/talk": return talk(request, query: query)
+        case "/feed":
+            var response = RESTResponse(status: 200, body: .stream(endless, length: nil))
+            response.isFeed = true
+            return .response(response)
         case "/endless":
             return .response(RESTResponse(status: 200, body: .stream(endless, length: nil)))
         case "/big":

@@ -31,8 +31,8 @@ final class TestServer: Sendable {
     func connect(_ change: (inout ConnectionOptions) -> Void = { _ in }) async throws -> ServerConnection {
         var options = ConnectionOptions()
         change(&options)
-        return try await ServerConnection.connect(
-            to: server, trust: .fingerprint(address.fingerprint), options: options)
+        let trust = address.fingerprint.map { ServerTrust.fingerprint($0) } ?? .system
+        return try await ServerConnection.connect(to: server, trust: trust, options: options)
     }
 
     /// Stops the listener and removes its folder.

@@ -46,7 +46,7 @@ final class HTTP2ClientHandler: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        write(HTTP2Windows.opening)
+        write(HTTP2Windows.opening())
         context.flush()
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let interval = TimeAmount(keepalive / 4)

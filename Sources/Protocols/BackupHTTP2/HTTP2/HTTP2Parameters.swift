@@ -16,14 +16,13 @@ package enum HTTP2Parameters {
     /// Bytes handed to HTTP/2 at once by one stream whose body is sent.
     package static let sendPieceBytes = 256 * 1024
 
-    static var settings: HTTP2Settings {
-        [
-            HTTP2Setting(parameter: .maxConcurrentStreams, value: streamLimit),
-            HTTP2Setting(parameter: .initialWindowSize, value: windowBytes),
-            HTTP2Setting(parameter: .maxFrameSize, value: frameBytes),
-            HTTP2Setting(parameter: .maxHeaderListSize, value: headerListBytes),
-        ]
-    }
+    /// Window with which the streams of strangers begin. It grows to ``windowBytes`` when the body is one that is gathered,
+    /// and to ``streamedWindowBytes`` when somebody reads it.
+    static let strangerWindowBytes = 64 * 1024
+    /// Bytes of a streamed body that may wait for its reader.
+    static let streamedWindowBytes = 256 * 1024
+    /// Window of a connection that carries one stream.
+    static let duplexConnectionWindowBytes = 4 * streamedWindowBytes
 
     /// Who is on the other side, which decides how much misbehaviour is borne.
     package enum Peer: Sendable {
@@ -36,11 +35,19 @@ package enum HTTP2Parameters {
     /// Resets, stream errors and control frames that an authenticated peer may cause in 30 seconds.
     private static let authenticatedRate = 20_000
     private static let authenticatedGlitches = 1_000_000
-    private static let authenticatedEmptyFrames = 1_000
+    private static let emptyFrames = 1_000
 
     package static func serverHandler(for peer: Peer) -> NIOHTTP2Handler {
-        makeHandler(.server, settings: settings, peer: peer)
+        let settings: HTTP2Settings = [
+            HTTP2Setting(parameter: .maxConcurrentStreams, value: streamLimit),
+            HTTP2Setting(parameter: .initialWindowSize, value: initialWindow(of: peer)),
+            HTTP2Setting(parameter: .maxFrameSize, value: frameBytes),
+            HTTP2Setting(parameter: .maxHeaderListSize, value: headerListBytes),
+        ]
+        return makeHandler(.server, settings: settings, peer: peer)
     }
+
+    static func initialWindow(of peer: Peer) -> Int { peer == .stranger ? strangerWindowBytes : windowBytes }
 
     /// A client takes no pushes and has no streams opened towards it.
     package static func clientHandler() -> NIOHTTP2Handler {
@@ -53,14 +60,25 @@ package enum HTTP2Parameters {
         return makeHandler(.client, settings: settings, peer: .authenticated)
     }
 
+    /// For a connection with one stream that flows in both directions; the server is a stranger.
+    static func duplexClientHandler() -> NIOHTTP2Handler {
+        let settings: HTTP2Settings = [
+            HTTP2Setting(parameter: .enablePush, value: 0),
+            HTTP2Setting(parameter: .initialWindowSize, value: streamedWindowBytes),
+            HTTP2Setting(parameter: .maxHeaderListSize, value: headerListBytes),
+        ]
+        return makeHandler(.client, settings: settings, peer: .stranger)
+    }
+
     private static func makeHandler(
         _ mode: NIOHTTP2Handler.ParserMode, settings: HTTP2Settings, peer: Peer
     ) -> NIOHTTP2Handler {
         var connection = NIOHTTP2Handler.ConnectionConfiguration()
         connection.initialSettings = settings
+        // The library counts them over the life of a stream, and proxies send some.
+        connection.maximumSequentialEmptyDataFrames = emptyFrames
         var stream = NIOHTTP2Handler.StreamConfiguration()
         if peer == .authenticated {
-            connection.maximumSequentialEmptyDataFrames = authenticatedEmptyFrames
             connection.maximumConnectionGlitches = authenticatedGlitches
             connection.controlFrameRateLimit.maximumCount = authenticatedRate
             stream.streamResetFrameRateLimit.maximumCount = authenticatedRate
@@ -70,17 +88,16 @@ package enum HTTP2Parameters {
     }
 }
 
-/// Keeps the receive windows at ``HTTP2Parameters/windowBytes``: the library's frame-level handler
+/// Keeps the receive windows at their full size, ``HTTP2Parameters/windowBytes`` for most: the library's frame-level handler
 /// reports them and leaves the updates to us.
 enum HTTP2Windows {
     /// By how much to raise a window that stands at `size`; nil while more than half of it is left.
-    static func increment(at size: Int) -> Int? {
-        size <= HTTP2Parameters.windowBytes / 2 ? HTTP2Parameters.windowBytes - size : nil
+    static func increment(at size: Int, to full: Int = HTTP2Parameters.windowBytes) -> Int? {
+        size <= full / 2 ? full - size : nil
     }
 
     /// The frame that raises the connection's window from its start of 65,535.
-    static var opening: HTTP2Frame {
-        HTTP2Frame(
-            streamID: .rootStream, payload: .windowUpdate(windowSizeIncrement: HTTP2Parameters.windowBytes - 65_535))
+    static func opening(_ bytes: Int = HTTP2Parameters.windowBytes) -> HTTP2Frame {
+        HTTP2Frame(streamID: .rootStream, payload: .windowUpdate(windowSizeIncrement: bytes - 65_535))
     }
 }

@@ -11,8 +11,9 @@ extension HTTP2ServerHandler {
     func respond(
         _ answer: StreamAnswer, to stream: ServerStream, _ id: HTTP2StreamID, context: ChannelHandlerContext
     ) {
-        guard !stream.isClosed, !stream.hasAnswer, context.channel.isActive else { return }
+        guard !stream.isClosed, !stream.hasAnswer, context.channel.isActive else { return dismiss(answer) }
         stream.hasAnswer = true
+        if answer.isFeed { stream.isFeed = true }
         var fields = HPACKHeaders([(":status", String(answer.status))])
         for (name, value) in answer.headers { fields.add(name: name, value: value) }
         let length: Int? =
@@ -23,8 +24,10 @@ extension HTTP2ServerHandler {
         let mayHaveBody = answer.status != 204 && answer.status != 304
         if let length, mayHaveBody { fields.add(name: "content-length", value: String(length)) }
         let hasBody = mayHaveBody && length != 0 && stream.head.method != "HEAD"
+        let written = hasBody ? nil : endPromise(of: stream, id, context: context)
         write(
-            HTTP2Frame(streamID: id, payload: .headers(.init(headers: fields, endStream: !hasBody))), context: context)
+            HTTP2Frame(streamID: id, payload: .headers(.init(headers: fields, endStream: !hasBody))), promise: written,
+            context: context)
         if hasBody {
             switch answer.body {
             case .bytes(let bytes): send(bytes, hold: answer.hold, from: 0, to: stream, id, context: context)
@@ -32,6 +35,21 @@ extension HTTP2ServerHandler {
             }
         }
         context.flush()
+    }
+
+    /// Nobody is there any more for an answer: what would have made its body is told by a cancelled read.
+    private func dismiss(_ answer: StreamAnswer) {
+        guard answer.isFeed, case .stream(let source, _) = answer.body else { return }
+        Task { _ = try? await source.read(upTo: 1) }.cancel()
+    }
+
+    private func endPromise(
+        of stream: ServerStream, _ id: HTTP2StreamID, context: ChannelHandlerContext
+    ) -> EventLoopPromise<Void> {
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        let bound = NIOLoopBound((self, stream, context), eventLoop: context.eventLoop)
+        promise.futureResult.whenSuccess { bound.value.0.answerEnded(bound.value.1, id, context: bound.value.2) }
+        return promise
     }
 
     /// Sends the bytes from `offset` on, a piece at a time: a slow client then costs one copied piece, not two bodies.
@@ -55,8 +73,12 @@ extension HTTP2ServerHandler {
                 context.flush()
             }
         } else {
-            let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-            written.futureResult.whenSuccess { withExtendedLifetime(hold) { bound.value.noteSign() } }
+            let bound = NIOLoopBound((self, stream, context), eventLoop: context.eventLoop)
+            written.futureResult.whenSuccess {
+                let (handler, stream, context) = bound.value
+                withExtendedLifetime(hold) { handler.noteSign() }
+                handler.answerEnded(stream, id, context: context)
+            }
         }
         let data = HTTP2Frame.FramePayload.Data(data: .byteBuffer(buffer), endStream: isLast)
         write(HTTP2Frame(streamID: id, payload: .data(data)), promise: written, context: context)
@@ -124,7 +146,8 @@ extension HTTP2ServerHandler {
         guard !stream.isClosed else { return }
         let empty = context.channel.allocator.buffer(capacity: 0)
         let data = HTTP2Frame.FramePayload.Data(data: .byteBuffer(empty), endStream: true)
-        write(HTTP2Frame(streamID: id, payload: .data(data)), context: context)
+        let written = endPromise(of: stream, id, context: context)
+        write(HTTP2Frame(streamID: id, payload: .data(data)), promise: written, context: context)
         context.flush()
     }
 

@@ -25,6 +25,8 @@ package struct ConnectionTimers: Sendable {
     package var keepalive: Duration?
     /// Time without a call after which a connection, and with it its session, ends.
     package var idle: Duration
+    /// How long streams that would go on for ever may take to end when the server stops.
+    package var feedGrace: Duration = .seconds(3)
 
     package init(keepalive: Duration? = .seconds(120), idle: Duration = .seconds(15 * 60)) {
         self.keepalive = keepalive

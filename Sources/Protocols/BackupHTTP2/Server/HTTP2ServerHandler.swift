@@ -18,7 +18,8 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     let share: BodyBudget.Share
     private let gate: ReadGate
     private let watch: OutboundFrameWatch
-    private let timers: ConnectionTimers
+    let timers: ConnectionTimers
+    private let peer: HTTP2Parameters.Peer
     private let ended: @Sendable () -> Void
 
     var streams: [HTTP2StreamID: ServerStream] = [:]
@@ -35,10 +36,11 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     private var hasEnded = false
 
     private init(
-        receiver: any RequestReceiver, gate: ReadGate, watch: OutboundFrameWatch, timers: ConnectionTimers,
-        ended: @escaping @Sendable () -> Void
+        receiver: any RequestReceiver, peer: HTTP2Parameters.Peer, gate: ReadGate, watch: OutboundFrameWatch,
+        timers: ConnectionTimers, ended: @escaping @Sendable () -> Void
     ) {
         self.receiver = receiver
+        self.peer = peer
         self.gate = gate
         self.watch = watch
         share = gate.share
@@ -55,14 +57,15 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         timers: ConnectionTimers, ended: @escaping @Sendable () -> Void
     ) throws {
         let watch = OutboundFrameWatch(announcing: SessionLimits.concurrentCalls)
-        let handler = HTTP2ServerHandler(receiver: receiver, gate: gate, watch: watch, timers: timers, ended: ended)
+        let handler = HTTP2ServerHandler(
+            receiver: receiver, peer: peer, gate: gate, watch: watch, timers: timers, ended: ended)
         try channel.pipeline.syncOperations.addHandlers([
             watch, EarlyAcknowledgement(), HTTP2Parameters.serverHandler(for: peer), handler,
         ])
     }
 
     package func handlerAdded(context: ChannelHandlerContext) {
-        write(HTTP2Windows.opening, context: context)
+        write(HTTP2Windows.opening(), context: context)
         context.flush()
         let interval = TimeAmount(min(timers.keepalive ?? timers.idle, timers.idle) / 4)
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
@@ -85,6 +88,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         for stream in streams.values {
             stream.isClosed = true
             stream.sender?.cancel()
+            abandon(stream, reason: "the connection of the client is over")
         }
         streams = [:]
         share.leave()
@@ -135,19 +139,19 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         guard streams.count < HTTP2Parameters.servedStreams else {
             return write(HTTP2Frame(streamID: id, payload: .rstStream(.refusedStream)), context: context)
         }
-        let stream: ServerStream
+        let stream = ServerStream(
+            head: head, treatment: .drop, awaitsReceipt: false, window: HTTP2Parameters.initialWindow(of: peer))
+        streams[id] = stream
         switch receiver.admit(head) {
         case .collect(let limit, let tooLong):
-            let treatment = ServerStream.BodyTreatment.collect(limit: limit, tooLong: tooLong)
-            stream = ServerStream(head: head, treatment: treatment, awaitsReceipt: true)
-            streams[id] = stream
+            stream.treatment = .collect(limit: limit, tooLong: tooLong)
+            stream.awaitsReceipt = true
+            if !frame.endStream { widen(stream, id, context: context) }
         case .discard:
-            stream = ServerStream(head: head, treatment: .drop, awaitsReceipt: true)
-            streams[id] = stream
-        case .answer(let answer):
-            stream = ServerStream(head: head, treatment: .drop, awaitsReceipt: false)
-            streams[id] = stream
-            respond(answer, to: stream, id, context: context)
+            stream.awaitsReceipt = true
+            if !frame.endStream { widen(stream, id, context: context) }
+        case .answer(let answer): respond(answer, to: stream, id, context: context)
+        case .stream(let work): begin(stream, id, work: work, context: context)
         }
         if frame.endStream { complete(stream, id, context: context) }
     }
@@ -155,9 +159,12 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     private func dataArrived(
         _ frame: HTTP2Frame.FramePayload.Data, on id: HTTP2StreamID, context: ChannelHandlerContext
     ) {
-        guard let stream = streams[id] else { return }
-        if case .byteBuffer(let buffer) = frame.data, case .collect(let limit, let tooLong) = stream.treatment {
+        guard let stream = streams[id], case .byteBuffer(let buffer) = frame.data else { return }
+        switch stream.treatment {
+        case .collect(let limit, let tooLong):
             gather(buffer, into: stream, id, limit: limit, tooLong: tooLong, context: context)
+        case .stream(let body): append(buffer, to: body, of: stream)
+        case .drop: break
         }
         if frame.endStream { complete(stream, id, context: context) }
     }
@@ -184,6 +191,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
 
     private func complete(_ stream: ServerStream, _ id: HTTP2StreamID, context: ChannelHandlerContext) {
         stream.isComplete = true
+        if case .stream(let body) = stream.treatment { body.finish() }
         if stream.awaitsReceipt { receive(stream, id, context: context) }
     }
 
@@ -218,7 +226,9 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         case let event as StreamClosedEvent: closed(event.streamID, context: context)
         case let event as NIOHTTP2WindowUpdatedEvent: refill(event, context: context)
         case TLSUserEvent.shutdownCompleted: sawTLSClose = true
-        case is ChannelShouldQuiesceEvent where !receiver.holdsSession: quiesce(context: context, sendsGoAway: true)
+        case is ChannelShouldQuiesceEvent:
+            if !receiver.holdsSession { quiesce(context: context, sendsGoAway: true) }
+            endFeeds(context: context)
         case let event as ConnectionMustCloseEvent: close(.noError, reason: event.reason, context: context)
         case is ConnectionHoldsTooMuchEvent:
             close(.enhanceYourCalm, reason: "the client left too many request bodies unfinished", context: context)
@@ -230,6 +240,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         guard let stream = streams.removeValue(forKey: id) else { return }
         stream.isClosed = true
         stream.sender?.cancel()
+        abandon(stream, reason: "the client broke the stream off")
         if stream.awaitsReceipt { dropBody(of: stream) }
         if isQuiescing, streams.isEmpty { closeSoon(context: context) }
     }
@@ -243,10 +254,23 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         }
     }
 
+    /// Opens the window of a stream whose body is gathered, or dropped.
+    private func widen(_ stream: ServerStream, _ id: HTTP2StreamID, context: ChannelHandlerContext) {
+        let increment = HTTP2Parameters.windowBytes - stream.window
+        guard increment > 0 else { return }
+        write(HTTP2Frame(streamID: id, payload: .windowUpdate(windowSizeIncrement: increment)), context: context)
+    }
+
     private func refill(_ event: NIOHTTP2WindowUpdatedEvent, context: ChannelHandlerContext) {
-        guard closeReason == nil, let size = event.inboundWindowSize, let increment = HTTP2Windows.increment(at: size)
-        else { return }
-        if event.streamID != .rootStream, streams[event.streamID]?.isComplete ?? true { return }
+        guard closeReason == nil, let size = event.inboundWindowSize else { return }
+        if event.streamID != .rootStream {
+            guard let stream = streams[event.streamID] else { return }
+            stream.window = size
+            // Of a streamed body the window follows its reader.
+            if case .stream = stream.treatment { return }
+            if stream.isComplete { return }
+        }
+        guard let increment = HTTP2Windows.increment(at: size) else { return }
         write(
             HTTP2Frame(streamID: event.streamID, payload: .windowUpdate(windowSizeIncrement: increment)),
             context: context)

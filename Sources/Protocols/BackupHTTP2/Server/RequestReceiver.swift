@@ -1,3 +1,4 @@
+package import BackupFormats
 package import BackupProtocol
 
 /// The head of a request that came over HTTP/2.
@@ -29,6 +30,8 @@ package struct StreamAnswer: Sendable {
     package var body: BackupResponse.Body
     /// Kept until the body has been sent or given up.
     package var hold: (any AnyObject & Sendable)?
+    /// Whether the body goes on until the client has enough: a server that stops cuts it short.
+    package var isFeed = false
 
     package init(status: Int, headers: [(name: String, value: String)] = [], body: BackupResponse.Body = .bytes([])) {
         self.status = status
@@ -52,6 +55,10 @@ package enum StreamAdmission: Sendable {
     /// Drop it, then receive the request without it.
     case discard
     case answer(StreamAnswer)
+    /// Hand it over at once with its body as a source, for an answer that may begin and end before the body has. The
+    /// source ends with the client's side of the stream and throws where the stream breaks off; what is not read from it
+    /// is, but for ``HTTP2Parameters/streamedWindowBytes``, not taken from the client. The work is cancelled with the stream.
+    case stream(@Sendable (any ByteSource) async -> StreamAnswer)
 }
 
 /// Who gets the requests of an HTTP/2 connection. All calls come on the connection's event loop.

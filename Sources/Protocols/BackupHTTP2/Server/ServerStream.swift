@@ -5,6 +5,8 @@ final class ServerStream {
     enum BodyTreatment {
         case collect(limit: Int, tooLong: StreamAnswer?)
         case drop
+        /// Give it to its reader as it comes.
+        case stream(ReceivedBody)
     }
 
     /// Room that is made for a body is at most so many times what has come.
@@ -22,13 +24,22 @@ final class ServerStream {
     var isComplete = false
     var hasAnswer = false
     var isClosed = false
+    /// Goes on until one side has enough: a stop does not wait for it.
+    var isFeed = false
+    /// The receive window as HTTP/2 reported it last.
+    var window: Int
+    /// Bytes of a streamed body that the budget counts.
+    var waitingBytes = 0
+    /// Makes the answer of a streamed request.
+    var worker: Task<Void, Never>?
     /// Sends a streamed body.
     var sender: Task<Void, Never>?
 
-    init(head: StreamHead, treatment: BodyTreatment, awaitsReceipt: Bool) {
+    init(head: StreamHead, treatment: BodyTreatment, awaitsReceipt: Bool, window: Int) {
         self.head = head
         self.treatment = treatment
         self.awaitsReceipt = awaitsReceipt
+        self.window = window
     }
 
     /// Makes room for so many bytes more, by what the request says about its length, which is believed only in

@@ -8,6 +8,8 @@ package struct RESTResponse: Sendable {
     /// Fields without those that carriers add (`content-length`, `date`, `connection`); names in lower case.
     package var headers: [(name: String, value: String)]
     package var body: BackupResponse.Body
+    /// Whether the body goes on until the client has enough: a server that stops cuts it short after a moment.
+    package var isFeed = false
 
     package init(
         status: Int, reason: String? = nil, headers: [(name: String, value: String)] = [],

@@ -18,8 +18,10 @@ struct ServerCertificate: Sendable {
     /// Reads the files, or makes them where a self-signed certificate is wanted and not there.
     ///
     /// - Throws: ``BackupFailure`` that names the file.
-    static func load(_ source: ListenerConfiguration.Certificate, time: TimeSource) throws -> ServerCertificate {
+    /// - Returns: nil where connections are plain text.
+    static func load(_ source: ListenerConfiguration.Certificate, time: TimeSource) throws -> ServerCertificate? {
         switch source {
+        case .plain: return nil
         case .files(let certificate, let key): return try load(certificate: certificate, key: key)
         case .selfSigned(let folder, let names):
             let certificate = "\(folder)/\(certificateName)"
@@ -47,16 +49,21 @@ struct ServerCertificate: Sendable {
     }
 
     /// Where the certificate and its key are.
-    static func paths(_ source: ListenerConfiguration.Certificate) -> (certificate: String, key: String) {
+    ///
+    /// - Throws: ``BackupFailure`` of kind `unsupported` where there is none.
+    static func paths(
+        _ source: ListenerConfiguration.Certificate
+    ) throws -> (certificate: String, key: String) {
         switch source {
         case .files(let certificate, let key): (certificate, key)
         case .selfSigned(let folder, _): ("\(folder)/\(certificateName)", "\(folder)/\(keyName)")
+        case .plain: throw BackupFailure(.unsupported, "a listener in plain text has no certificate")
         }
     }
 
     /// The certificate file, for descriptions.
     static func read(_ source: ListenerConfiguration.Certificate) throws -> [UInt8] {
-        let path = paths(source).certificate
+        let path = try paths(source).certificate
         do {
             return try FileSystem.read(path, limit: fileLimit)
         } catch {
@@ -68,7 +75,7 @@ struct ServerCertificate: Sendable {
     ///
     /// - Parameter key: Nil where the present key stays.
     static func replace(_ source: ListenerConfiguration.Certificate, chain: [UInt8], key: [UInt8]?) throws {
-        let paths = paths(source)
+        let paths = try paths(source)
         do {
             let keyBytes = try key ?? FileSystem.read(paths.key, limit: fileLimit)
             _ = try use(chain, keyBytes, from: "that was sent")

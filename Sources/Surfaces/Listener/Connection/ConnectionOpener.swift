@@ -6,7 +6,8 @@ import NIOTLS
 
 /// Decides by first bytes what a connection is: TLS or plain HTTP, then HTTP/2 or HTTP/1.1.
 ///
-/// ALPN is not asked: clients negotiate one thing and write another. Plain HTTP is sent to `https`.
+/// ALPN is not asked: clients negotiate one thing and write another. Where there is a certificate, plain HTTP is sent to
+/// `https`.
 final class ConnectionOpener: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -69,6 +70,12 @@ final class ConnectionOpener: ChannelInboundHandler, RemovableChannelHandler {
     private func firstBytes(_ bytes: ByteBuffer, context: ChannelHandlerContext) {
         guard let first = bytes.getInteger(at: bytes.readerIndex, as: UInt8.self) else { return }
         let pipeline = context.pipeline
+        guard let certificate = surroundings.certificate.withLockedValue({ $0 }) else {
+            // TLS where none is spoken: nothing that it would understand can be said.
+            if first == Self.tlsHandshakeRecord { return context.close(promise: nil) }
+            stage = .secured
+            return channelRead(context: context, data: NIOAny(bytes))
+        }
         do {
             if first != Self.tlsHandshakeRecord {
                 leaveStage()
@@ -81,7 +88,7 @@ final class ConnectionOpener: ChannelInboundHandler, RemovableChannelHandler {
             guard surroundings.ledger.beginHandshake() else { return context.close(promise: nil) }
             stage = .handshake
             arm(surroundings.limits.handshakeTime, context: context)
-            let tls = NIOSSLServerHandler(context: surroundings.certificate.withLockedValue { $0.context })
+            let tls = NIOSSLServerHandler(context: certificate.context)
             try pipeline.syncOperations.addHandler(tls, position: .first)
             pipeline.fireChannelRead(bytes)
             pipeline.fireChannelReadComplete()

@@ -8,14 +8,15 @@ import NIOCore
 final class ConnectionSurroundings: Sendable {
     let limits: ListenerLimits
     let timers: ConnectionTimers
-    let certificate: NIOLockedValueBox<ServerCertificate>
+    /// Nil where connections are plain text.
+    let certificate: NIOLockedValueBox<ServerCertificate?>
     let handler: any RESTHandler
     let budget: BodyBudget
     let ledger: ConnectionLedger
     let logger: Logger
 
     init(
-        configuration: ListenerConfiguration, certificate: ServerCertificate, handler: any RESTHandler, logger: Logger
+        configuration: ListenerConfiguration, certificate: ServerCertificate?, handler: any RESTHandler, logger: Logger
     ) {
         limits = configuration.limits
         timers = configuration.timers

@@ -25,6 +25,8 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// Bytes of further requests that are taken in while one is answered.
     private static let readAheadBytes = 64 * 1024
+    /// How long what a refused client still sends is dropped before its connection ends.
+    private static let lingerTime = TimeAmount.seconds(1)
 
     let surroundings: ConnectionSurroundings
     let gate: ReadGate
@@ -36,6 +38,10 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var isParsing = false
     /// Sends a streamed body.
     private var sender: Task<Void, Never>?
+    /// Whether that body would go on for ever.
+    private var answersFeed = false
+    /// A request was answered whose body has not ended.
+    private var leavesBody = false
 
     init(_ surroundings: ConnectionSurroundings, gate: ReadGate) {
         self.surroundings = surroundings
@@ -109,6 +115,10 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func begin(_ head: HTTP1RequestHead, context: ChannelHandlerContext) throws {
         let body = try HTTP1Body(of: head)
+        if surroundings.handler.takesStream(method: head.method, target: head.target) {
+            // Its body may never end, and cannot be used without HTTP/2: only a refusal is to come.
+            return handle(IncomingRequest(head: head, reader: body, limit: 0), context: context)
+        }
         let limit = surroundings.handler.bodyLimit(
             method: head.method, target: head.target, headers: head.fields.headers)
         let request = IncomingRequest(head: head, reader: body, limit: limit)
@@ -169,6 +179,8 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case .response(let response):
             guard context.channel.isActive else { return }
             let keepsAlive = head.keepsAlive && request.reader.hasEnded && !isQuiescing
+            leavesBody = !request.reader.hasEnded
+            answersFeed = response.isFeed
             send(
                 response, method: head.method, isVersion10: head.isVersion10, keepsAlive: keepsAlive,
                 context: context)
@@ -191,12 +203,28 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
         sent.whenComplete { result in
             let (handler, context) = bound.value
             handler.sender = nil
-            if case .success(true) = result {
-                handler.nextRequest(context: context)
-            } else {
+            handler.answersFeed = false
+            switch result {
+            case .success(true): handler.nextRequest(context: context)
+            case .success(false) where handler.leavesBody: handler.closeAfterAnswer(context: context)
+            case .success, .failure:
                 handler.stage = .closing
                 context.close(promise: nil)
             }
+        }
+    }
+
+    /// Half a close first: what the client still sends must not turn into a reset that eats the answer.
+    private func closeAfterAnswer(context: ChannelHandlerContext) {
+        stage = .closing
+        received.clear(minimumCapacity: 0)
+        if heldRead {
+            heldRead = false
+            context.read()
+        }
+        let channel = context.channel
+        channel.close(mode: .output).whenComplete { _ in
+            channel.eventLoop.scheduleTask(in: Self.lingerTime) { channel.close(promise: nil) }
         }
     }
 
@@ -282,6 +310,7 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
         switch event {
         case is ChannelShouldQuiesceEvent:
             isQuiescing = true
+            if answersFeed { sender?.cancel() }
             if case .head = stage {
                 stage = .closing
                 context.close(promise: nil)

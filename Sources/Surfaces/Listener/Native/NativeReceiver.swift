@@ -32,6 +32,7 @@ final class NativeReceiver: RequestReceiver {
     func admit(_ head: StreamHead) -> StreamAdmission {
         if let call = sessionCall(head) { return StreamAdmission(call.session.handler.admit(call.head)) }
         if opensSession(head), session != nil || isOpening { return .answer(Self.secondSession) }
+        if surroundings.handler.takesStream(method: head.method, target: head.target) { return stream(head) }
         return .collect(
             limit: surroundings.handler.bodyLimit(method: head.method, target: head.target, headers: head.headers),
             tooLong: nil)
@@ -53,6 +54,23 @@ final class NativeReceiver: RequestReceiver {
             if !opens, case .response(let response) = answer { return StreamAnswer(response) }
             let settled = loop.submit { bound.value.settle(answer, opens: opens) }
             return (try? await settled.get()) ?? StreamAnswer(status: 503)
+        }
+    }
+
+    /// A request whose body is read while it comes.
+    private func stream(_ head: StreamHead) -> StreamAdmission {
+        let request = request(head, body: [])
+        let surroundings = surroundings
+        let channel = channel
+        return .stream { source in
+            var request = request
+            request.stream = source
+            switch await surroundings.handler.handle(request) {
+            case .response(let response): return StreamAnswer(response)
+            case .upgrade(_, let session), .nativeSession(_, let session, _, _):
+                surroundings.abandon(session, on: channel)
+                return Self.text(400, "no session can be opened here")
+            }
         }
     }
 
@@ -151,5 +169,6 @@ extension StreamAnswer {
         self.init(
             status: response.status, headers: response.headers.filter { $0.name != "content-length" },
             body: response.body)
+        isFeed = response.isFeed
     }
 }

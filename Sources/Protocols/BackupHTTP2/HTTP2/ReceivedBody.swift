@@ -3,13 +3,15 @@ import BackupProtocol
 import NIOConcurrencyHelpers
 import NIOCore
 
-/// The body of an answer, on its way from the event loop to its reader.
+/// A body on its way from the event loop to its reader, of which there is one.
 ///
 /// The connection stops asking the other side for more while too much is unread. A reader that drops
-/// the body before its end cancels the request.
+/// the body of an answer before its end cancels the request.
 final class ReceivedBody: ByteSource {
     private struct State {
         var pieces = CircularBuffer<ByteBuffer>()
+        /// What has come, in a compact body.
+        var joined = ByteBuffer()
         var unread = 0
         var end: Result<Void, any Error>?
         var reader: CheckedContinuation<Void, Never>?
@@ -17,7 +19,15 @@ final class ReceivedBody: ByteSource {
         var onDropped: @Sendable () -> Void = {}
     }
 
+    /// Memory that an empty compact body may keep.
+    private static let keptCapacity = 4 * 1024
+
+    private let isCompact: Bool
     private let state = NIOLockedValueBox(State())
+
+    /// - Parameter isCompact: Copies what comes into one buffer. Pieces as they come each keep the whole buffer that was
+    ///   read from the network, so that many small ones that wait cost many times their bytes.
+    init(isCompact: Bool = false) { self.isCompact = isCompact }
 
     deinit {
         let onDropped = state.withLockedValue { $0.end == nil ? $0.onDropped : {} }
@@ -39,7 +49,7 @@ final class ReceivedBody: ByteSource {
     func append(_ piece: ByteBuffer) {
         wake { state in
             guard state.end == nil, piece.readableBytes > 0 else { return }
-            state.pieces.append(piece)
+            if isCompact { state.joined.writeImmutableBuffer(piece) } else { state.pieces.append(piece) }
             state.unread += piece.readableBytes
         }
     }
@@ -61,7 +71,7 @@ final class ReceivedBody: ByteSource {
         while true {
             try Task.checkCancellation()
             let (bytes, end, onConsumed) = state.withLockedValue { state in
-                (Self.takeBytes(upTo: maxBytes, from: &state), state.end, state.onConsumed)
+                (takeBytes(upTo: maxBytes, from: &state), state.end, state.onConsumed)
             }
             if let bytes {
                 onConsumed()
@@ -75,8 +85,9 @@ final class ReceivedBody: ByteSource {
         }
     }
 
-    private static func takeBytes(upTo maxBytes: Int, from state: inout State) -> [UInt8]? {
+    private func takeBytes(upTo maxBytes: Int, from state: inout State) -> [UInt8]? {
         guard state.unread > 0 else { return nil }
+        if isCompact { return Self.takeJoined(upTo: maxBytes, from: &state) }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(min(maxBytes, state.unread))
         while bytes.count < maxBytes, var piece = state.pieces.popFirst() {
@@ -86,6 +97,19 @@ final class ReceivedBody: ByteSource {
             if piece.readableBytes > 0 { state.pieces.prepend(piece) }
         }
         state.unread -= bytes.count
+        return bytes
+    }
+
+    private static func takeJoined(upTo maxBytes: Int, from state: inout State) -> [UInt8]? {
+        let bytes = state.joined.readBytes(length: min(maxBytes, state.unread))
+        state.unread = state.joined.readableBytes
+        if state.unread > 0 {
+            state.joined.discardReadBytes()
+        } else if state.joined.capacity > keptCapacity {
+            state.joined = ByteBuffer()
+        } else {
+            state.joined.clear()
+        }
         return bytes
     }
 
