@@ -23,6 +23,8 @@ SYNC = "/v1sync.BackrestSyncService/Sync"
 #: Long enough for a machine that is busy with other things.
 PATIENCE = 90
 COMPRESSED, END = 1, 2
+#: Bytes of a stream that are remembered, to look for secrets in.
+KEPT = 1 << 20
 
 
 class Malformed(Exception):
@@ -154,7 +156,7 @@ class Connection:
                 stream.headers = dict(event.headers)
             elif isinstance(event, h2.events.DataReceived):
                 stream.received += event.data
-                stream.total += len(event.data)
+                stream.everything += event.data[:max(0, KEPT - len(stream.everything))]
                 if stream.reads:
                     self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 else:
@@ -227,7 +229,7 @@ class Stream:
         self.connection, self.number = connection, number
         self.headers = None
         self.received = bytearray()
-        self.total = 0
+        self.everything = bytearray()
         self.ended = False
         self.reset = None
         self.reads = True

@@ -9,7 +9,7 @@ import os
 import re
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError  # noqa: F401
+from google.protobuf.message import DecodeError
 
 SCHEMA = os.path.join(
     os.path.dirname(__file__), "..", "..", "..", "Sources", "Protocols", "PeerSyncProtocol", "Schema")
@@ -148,6 +148,8 @@ def message(name):
     """The class of a message by its full name."""
     return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
 
+
+__all__ = ["DecodeError", "Item", "Operation", "Plan", "PublicKey", "Repo", "message"]
 
 Item = message("v1sync.SyncStreamItem")
 Operation = message("v1.Operation")
