@@ -12,7 +12,8 @@ from .channel import KEY_BYTES, MLKEM_BYTES, PrivateKey
 from .connect import COMPRESSED, PATIENCE, Cut, Ended, connect, envelope
 from .identity import Identity
 from .messages import Item
-from .world import Who, created, deleted, item, manifest, operation, resources, together, updated
+from .world import (
+    Who, created, deleted, item, manifest, operation, resources, stored, together, updated)
 
 SOAK = os.environ.get("CAIRN_SOAK") == "1"
 DENIED = {"permission_denied"}
@@ -54,16 +55,6 @@ class Target:
         who = Who("fresh-" + os.urandom(4).hex())
         self.site.session(who, token.secret).close()
         return who
-
-
-def stored(site, who, numbers, patience=PATIENCE):
-    """Waits until these operations of a member are kept, and no others; gives them."""
-    limit = time.monotonic() + patience
-    while sorted(found := site.operations(who.name)) != sorted(numbers):
-        if time.monotonic() > limit:
-            raise AssertionError(f"operations {sorted(found)} of {who.name} in place of {sorted(numbers)}")
-        time.sleep(0.05)
-    return found
 
 
 def ends(session, codes, what):

@@ -326,7 +326,7 @@ def refusals(number):
                 continue
             place = target.places[name]
             same([text for text in place.result() if text not in APPLICATION], [], f"{name}: what came at the end")
-            same(place.sessions[0].peer.pairing_secret, place.secret, f"{name}: the secret for a hub that proved itself")
+            same(place.sessions[0].peer.pairing_secret, place.secret, f"{name}: the secret, which this hub may see")
             target.parted(name)
     return check
 

@@ -106,6 +106,16 @@ class Who:
         self.name, self.identity = name, identity or Identity()
 
 
+def stored(site, who, numbers, patience=PATIENCE):
+    """Waits until these operations of a member are kept, and no others; gives them."""
+    limit = time.monotonic() + patience
+    while sorted(found := site.operations(who.name)) != sorted(numbers):
+        if time.monotonic() > limit:
+            raise AssertionError(f"operations {sorted(found)} of {who.name} in place of {sorted(numbers)}")
+        time.sleep(0.05)
+    return found
+
+
 def together(calls, width=24):
     """Runs calls at the same time; the first failure is raised once all are done."""
     with ThreadPoolExecutor(width) as pool:
