@@ -129,6 +129,24 @@ enum Schema {
                     CREATE INDEX peer_operations_ended ON peer_operations (series, kind, start) WHERE end > 0;
                     """)
         }
+        migrator.registerMigration("peers-hub") { database in
+            try database.execute(
+                sql: """
+                    CREATE TABLE peer_tokens (
+                        number INTEGER PRIMARY KEY,
+                        id TEXT NOT NULL UNIQUE, hash BLOB NOT NULL, label TEXT NOT NULL, grants TEXT NOT NULL,
+                        created INTEGER NOT NULL, expires INTEGER NOT NULL,
+                        max_uses INTEGER NOT NULL, uses INTEGER NOT NULL
+                    );
+                    CREATE TABLE peer_views (key_id TEXT PRIMARY KEY, view BLOB NOT NULL) WITHOUT ROWID;
+                    CREATE TABLE peer_pushes (
+                        number INTEGER PRIMARY KEY AUTOINCREMENT,
+                        key_id TEXT NOT NULL, time INTEGER NOT NULL, outcome TEXT NOT NULL,
+                        subjects TEXT NOT NULL, message TEXT NOT NULL
+                    );
+                    CREATE INDEX peer_pushes_by_member ON peer_pushes (key_id, number);
+                    """)
+        }
         return migrator
     }
 }

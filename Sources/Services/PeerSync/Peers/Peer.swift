@@ -1,3 +1,4 @@
+import BackupFormats
 package import PeerSyncProtocol
 
 /// Another instance that this one knows: a hub that it reports to, or a member that reports to it.
@@ -82,5 +83,26 @@ extension PeerGrant.Kind {
         case .readWriteConfig: .permissionReadWriteConfig
         case .receiveSharedRepos: .permissionReceiveSharedRepos
         }
+    }
+}
+
+extension [PeerGrant] {
+    /// As they are kept.
+    var json: JSONValue {
+        .array(map { ["type": .string($0.kind.rawValue), "scopes": .array($0.scopes.map(JSONValue.string))] })
+    }
+
+    /// Nil where the value is no list of grants.
+    init?(json: JSONValue?) {
+        guard let items = json?.arrayValue else { return nil }
+        var grants: [PeerGrant] = []
+        for item in items {
+            guard let kind = item["type"]?.stringValue.flatMap(PeerGrant.Kind.init(rawValue:)),
+                let scopes = item["scopes"]?.arrayValue,
+                let grant = try? PeerGrant(kind, scopes: scopes.compactMap(\.stringValue))
+            else { return nil }
+            grants.append(grant)
+        }
+        self = grants
     }
 }

@@ -189,10 +189,7 @@ extension Peer {
         var properties: JSONObject = [
             "instance": .string(instanceID), "role": .string(role == .hub ? "hub" : "member"),
             "added": .integer(added),
-            "permissions": .array(
-                grants.map {
-                    ["type": .string($0.kind.rawValue), "scopes": .array($0.scopes.map(JSONValue.string))]
-                }),
+            "permissions": grants.json,
         ]
         if let address {
             properties["url"] = .string("\(address)")
@@ -207,19 +204,14 @@ extension Peer {
             BackupFailure(.corruptData, "The configuration of the peer '\(entry.id)' cannot be read")
         }
         guard let instance = properties["instance"]?.stringValue, let role = properties["role"]?.stringValue,
-            let added = properties["added"]?.intValue, case .array(let grants)? = properties["permissions"]
+            let added = properties["added"]?.intValue, let grants = [PeerGrant](json: properties["permissions"])
         else { throw damaged() }
         self.init(
             keyID: entry.id, instanceID: instance, role: role == "hub" ? .hub : .member,
             address: try properties["url"]?.stringValue.map {
                 try HubAddress(parsing: $0, fingerprint: properties["fingerprint"]?.stringValue)
             },
-            grants: try grants.map { grant in
-                guard let kind = grant["type"]?.stringValue.flatMap(PeerGrant.Kind.init(rawValue:)),
-                    case .array(let scopes)? = grant["scopes"]
-                else { throw damaged() }
-                return try PeerGrant(kind, scopes: scopes.compactMap(\.stringValue))
-            },
+            grants: grants,
             pairingSecret: pairingSecret, added: added)
     }
 }
