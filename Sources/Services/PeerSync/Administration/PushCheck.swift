@@ -22,7 +22,8 @@ extension ConfigPush {
         }
         let count = repos.count + plans.count + reposToDelete.count + plansToDelete.count
         guard count > 0 else { throw refuse("there is nothing to send") }
-        let bytes = try repos.map { try $0.serializedBytes() as [UInt8] }.joined().count
+        let bytes =
+            try repos.map { try $0.serializedBytes() as [UInt8] }.joined().count
             + plans.map { try $0.serializedBytes() as [UInt8] }.joined().count
         guard count <= Self.maxEntries, bytes <= Self.maxBytes else {
             throw refuse("at most \(Self.maxEntries) repos and plans of \(Self.maxBytes >> 20) MiB are sent at once")

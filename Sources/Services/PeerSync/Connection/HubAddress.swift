@@ -20,7 +20,9 @@ package struct HubAddress: Sendable, Hashable, CustomStringConvertible {
                 .invalidInput, "the URL '\(url.prefix(200))' of the hub \(what)",
                 hints: ["Give scheme, host and port, for example https://backup.example.org:8007"])
         }
-        guard url.utf8.count <= Self.maxBytes, let mark = url.firstRange(of: "://") else { throw refuse("has no scheme") }
+        guard url.utf8.count <= Self.maxBytes, let mark = url.firstRange(of: "://") else {
+            throw refuse("has no scheme")
+        }
         switch url[..<mark.lowerBound].lowercased() {
         case "https": isSecure = true
         case "http": isSecure = false

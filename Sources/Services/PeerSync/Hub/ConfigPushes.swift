@@ -56,7 +56,8 @@ final class ConfigPushes: Sendable {
         message.plansToDelete = push.plansToDelete
         do { try session.send(.configPush(message)) } catch {
             decide(keyID, { $0.id == id }) { _ in (.unknown, error.reason) }
-            throw BackupFailure(.unavailable, "the settings could not be sent to '\(session.member.instanceID)'", cause: error)
+            throw BackupFailure(
+                .unavailable, "the settings could not be sent to '\(session.member.instanceID)'", cause: error)
         }
         Task { [weak self, patience = settings.pushPatience] in
             try await Task.sleep(for: patience)

@@ -36,7 +36,8 @@ struct SessionEnd: Sendable {
     init(_ error: any Error, isEstablished: Bool) {
         guard let failure = error as? PeerSyncFailure else {
             let failure = error as? StreamEnd
-            self.init(.clean, .disconnected, failure.map { "\($0)" } ?? "the connection is lost, or storing failed: \(error)")
+            self.init(
+                .clean, .disconnected, failure.map { "\($0)" } ?? "the connection is lost, or storing failed: \(error)")
             return
         }
         switch failure.kind {

@@ -9,7 +9,8 @@ struct PeerViews: Sendable {
 
     /// Blocks; what cannot be read any more is left out.
     func restore(_ members: [Peer]) throws {
-        let views = Dictionary(try database.read { try $0.peerViews() }.map { ($0.keyID, $0.view) }) { first, _ in first }
+        let views = Dictionary(try database.read { try $0.peerViews() }.map { ($0.keyID, $0.view) }) { first, _ in first
+        }
         for member in members {
             states.update(states.begin(member.keyID)) { state in
                 if let view = views[member.keyID], let kept = try? WirePeerState(serializedBytes: view) { state = kept }
