@@ -143,7 +143,7 @@ let surfaces: [Target] = [
         "PeerSyncEndpoint", on: "Surfaces",
         [
             "BackupFormats", "BlobCoding", "BackupProtocol", "BackupHTTP2", "ManagementAPI", "PeerSyncProtocol",
-            "PeerSync", "AccessControl", "Tasks", "Platform", protobuf, crypto, logging,
+            "PeerSync", "AccessControl", "StateDatabase", "Tasks", "Platform", protobuf, crypto, logging,
         ]),
     room(
         "Commands", on: "Surfaces",

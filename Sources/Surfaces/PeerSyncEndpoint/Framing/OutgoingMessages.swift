@@ -1,4 +1,4 @@
-package import BackupFormats
+import BackupFormats
 import PeerSync
 import PeerSyncProtocol
 import Synchronization
