@@ -74,6 +74,16 @@ struct TaskLogStore: Sendable {
         return count
     }
 
+    /// A piece of the file, empty behind its end; nil where there is none.
+    func read(_ upid: UPID, from offset: Int, limit: Int) throws(SystemError) -> [UInt8]? {
+        do {
+            return try OpenFile(path(of: upid)).read(at: offset, count: limit)
+        } catch {
+            if error.isMissing { return nil }
+            throw error
+        }
+    }
+
     /// The whole file; nil where there is none.
     func read(_ upid: UPID) throws(SystemError) -> [UInt8]? {
         do {

@@ -136,6 +136,17 @@ extension TaskRegistry {
     /// The whole log as it stands on the disk; nil where there is none. Blocks.
     package func wholeLog(_ upid: UPID) throws -> [UInt8]? { try isKnown(upid) ? try logs.read(upid) : nil }
 
+    /// Bytes of a log from `offset` on, at most `limit`, and whether more may come; nil where the task is unknown. Blocks.
+    package func logPiece(_ upid: UPID, from offset: Int, limit: Int) throws -> (bytes: [UInt8], isActive: Bool)? {
+        guard try isKnown(upid) else { return nil }
+        // Asked before reading: who sees "no longer active" has all bytes once a piece is empty.
+        let isActive = running(upid) != nil
+        guard let bytes = try logs.read(upid, from: offset, limit: limit) else {
+            return isActive ? ([], true) : nil
+        }
+        return (bytes, isActive)
+    }
+
     /// Whether there is a task of exactly this id. File names may be cut, so that the file alone does not tell: callers
     /// decide by the id whose the task is.
     private func isKnown(_ upid: UPID) throws -> Bool {

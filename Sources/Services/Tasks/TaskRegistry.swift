@@ -63,7 +63,7 @@ package final class TaskRegistry: Sendable {
         var endedByClass: [TaskStatusClass: Int] = [:]
     }
     private let state = Mutex(State())
-    private let observer = Mutex<(@Sendable (TaskInfo, TaskChange) -> Void)?>(nil)
+    private let observers = Mutex<[@Sendable (TaskInfo, TaskChange) -> Void]>([])
     /// Open logs; only the writer's thread touches them, the lock is for the compiler.
     private let files = Mutex<[UPID: OpenLog]>([:])
 
@@ -112,12 +112,14 @@ package final class TaskRegistry: Sendable {
         return task
     }
 
-    /// Has `body` called at each change; it must not block. There is one observer.
+    /// Has `body` called at each change, as long as the registry lives; it must not block.
     package func observe(_ body: @escaping @Sendable (TaskInfo, TaskChange) -> Void) {
-        observer.withLock { $0 = body }
+        observers.withLock { $0.append(body) }
     }
 
-    private func tell(_ task: TaskInfo, _ change: TaskChange) { observer.withLock { $0 }?(task, change) }
+    private func tell(_ task: TaskInfo, _ change: TaskChange) {
+        for observer in observers.withLock({ $0 }) { observer(task, change) }
+    }
 
     /// Starts a task whose work is `body`: what it throws is the task's error, an abort cancels it.
     @discardableResult

@@ -147,6 +147,25 @@ enum Schema {
                     CREATE INDEX peer_pushes_by_member ON peer_pushes (key_id, number);
                     """)
         }
+        migrator.registerMigration("peers-member") { database in
+            try database.execute(
+                sql: """
+                    CREATE TABLE own_operations (
+                        id INTEGER PRIMARY KEY,
+                        counter INTEGER NOT NULL, flow INTEGER NOT NULL,
+                        subject TEXT NOT NULL UNIQUE, snapshot TEXT NOT NULL,
+                        repo TEXT NOT NULL, repo_guid TEXT NOT NULL, plan TEXT NOT NULL,
+                        kind INTEGER NOT NULL, start INTEGER NOT NULL, forgotten INTEGER, running INTEGER NOT NULL,
+                        fingerprint INTEGER NOT NULL, payload BLOB NOT NULL
+                    );
+                    CREATE INDEX own_operations_by_snapshot ON own_operations (snapshot) WHERE snapshot <> '';
+                    CREATE INDEX own_operations_by_flow ON own_operations (flow);
+                    CREATE INDEX own_operations_by_repo ON own_operations (repo_guid, kind);
+                    CREATE INDEX own_operations_running ON own_operations (id) WHERE running = 1;
+                    CREATE TABLE own_counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+                    CREATE TABLE own_stores (name TEXT PRIMARY KEY, identity BLOB NOT NULL) WITHOUT ROWID;
+                    """)
+        }
         return migrator
     }
 }
