@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import tempfile
 import threading
 import time
 
@@ -13,7 +14,7 @@ from .connect import COMPRESSED, PATIENCE, Cut, Ended, connect, envelope
 from .identity import Identity
 from .messages import Item
 from .world import (
-    Who, created, deleted, item, manifest, operation, resources, stored, together, updated)
+    Site, Who, another_clock, created, deleted, item, manifest, operation, resources, stored, together, updated)
 
 SOAK = os.environ.get("CAIRN_SOAK") == "1"
 DENIED = {"permission_denied"}
@@ -693,19 +694,29 @@ def n21(target, patience=PATIENCE * 2):
 
 
 def n22(target):
-    """N22 a member whose clock is off by a year"""
-    site = target.site
-    year = 366 * 86400 * 1000
-    now = int(time.time() * 1000)
-    who = target.fresh()
-    session = site.session(who)
-    session.send(created(
-        operation(1, unix_time_start_ms=now + year, unix_time_end_ms=now + year + 1),
-        operation(2, unix_time_start_ms=now - year, unix_time_end_ms=now - year + 1)))
-    found = stored(site, who, [1, 2])
-    same(found[1]["starttime"] - found[2]["starttime"], 2 * year // 1000, "time between them")
-    site.root("GET", "/peers/results")
-    session.close()
+    """N22 a hub whose clock is a year ahead, and a member whose clock is a year behind it"""
+    year = 366 * 86400
+    with tempfile.TemporaryDirectory() as folder, Site("ahead", another_clock(folder, year)) as ahead:
+        token, _ = ahead.token(lifetime=900)
+        expect(ahead.root("GET", "/peers/tokens")[0]["created"] > time.time() + year - 3600, "its clock is right")
+        late, _ = target.site.token(lifetime=900)
+        now = int(time.time() * 1000)
+        who = Who("behind")
+        session = ahead.session(who, token.secret)
+        session.send(created(
+            operation(1, unix_time_start_ms=now, unix_time_end_ms=now + 1),
+            operation(2, unix_time_start_ms=now + 2000 * year, unix_time_end_ms=now + 2000 * year + 1)))
+        found = stored(ahead, who, [1, 2])
+        same(found[2]["starttime"] - found[1]["starttime"], 2 * year, "time between them")
+        ahead.root("GET", "/peers/results")
+        session.close()
+        # And the program itself as the member that is ahead.
+        ahead.root("POST", "/peers", token=str(late), permissions=["read-operations"],
+                   url="http://{}:{}".format(*target.site.plain))
+        limit = time.monotonic() + PATIENCE
+        while target.site.peers().get("ahead", {}).get("state") != "connected":
+            expect(time.monotonic() < limit, "a member that is ahead is not connected")
+            time.sleep(0.1)
 
 
 class Background:

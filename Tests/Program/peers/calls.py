@@ -10,7 +10,7 @@ from support.checks import expect, same
 from . import messages
 from .connect import SYNC, Cut, Cutter, Messages, connect, envelope
 from .identity import Token
-from .world import Who, item, manifest, resources
+from .world import Who, item, manifest, resources, together
 
 STATES = "/v1sync.BackrestSyncStateService/GetPeerSyncStatesStream"
 SET_CONFIG = "/v1sync.BackrestSyncStateService/SetRemoteClientConfig"
@@ -109,18 +109,52 @@ def unary(site, path, message, **headers):
     return http1.request(site.address, "POST", path, [*fields, ("Content-Length", str(len(body)))], body)
 
 
-def states(site):
-    """the state service: refused without a login, then one state for each peer, then each change"""
-    subscribe = messages.message("v1sync.SyncStateStreamRequest")
-    state = messages.message("v1sync.PeerState")
+def by_json(site, path, value, *headers):
+    body = json.dumps(value).encode()
+    return http1.request(site.address, "POST", path, [
+        ("Host", "localhost"), ("Content-Type", "application/json"), ("Connection", "close"), *headers,
+        ("Content-Length", str(len(body)))], body)
+
+
+def logins(site):
+    """no call beside the stream without a login, or with one that may not"""
     site.owner("user", "create", USER, "--password", PASSWORD)
     site.owner("acl", "update", "/", "Admin", "--auth-id", USER)
-    status, _, body = answer(site, True, STATES, body=envelope(b""))
-    expect(status in (200, 401), f"status {status}")
-    if status == 200:
-        same(last_word(body), "unauthenticated", "without a login")
-    status, _, body = answer(site, True, STATES, body=envelope(b""), authorization=basic(password="wrong"))
-    expect(status == 401 or last_word(body) == "unauthenticated", f"a wrong password: {status} {body[:90]}")
+    site.owner("user", "create", "nobody@pbs", "--password", PASSWORD)
+    request = messages.message("v1sync.SetRemoteClientConfigRequest")(peer_keyid="x")
+
+    def stream(code, **headers):
+        status, _, body = answer(site, True, STATES, body=envelope(b""), **headers)
+        same((status, last_word(body)), (200, code), "the state service")
+
+    def one(status, code, **headers):
+        response = unary(site, SET_CONFIG, request, **headers)
+        same((response.status, json.loads(response.body)["code"]), (status, code), "SetRemoteClientConfig")
+
+    def token(status, *headers):
+        same(by_json(site, "/v1.Backrest/GeneratePairingToken", {}, *headers).status, status, "GeneratePairingToken")
+
+    def login():
+        response = by_json(site, "/v1.Authentication/Login", {"username": USER, "password": "wrong"})
+        same(response.status, 401, "Login with a wrong password")
+
+    wrong, nobody = basic(password="wrong"), basic("nobody@pbs")
+    together([
+        ("none", lambda: stream("unauthenticated")),
+        ("wrong", lambda: stream("unauthenticated", authorization=wrong)),
+        ("nobody", lambda: stream("permission_denied", authorization=nobody)),
+        ("none, unary", lambda: one(401, "unauthenticated")),
+        ("wrong, unary", lambda: one(401, "unauthenticated", authorization=wrong)),
+        ("nobody, unary", lambda: one(403, "permission_denied", authorization=nobody)),
+        ("token", lambda: token(401)), ("token, wrong", lambda: token(401, ("Authorization", wrong))),
+        ("token, nobody", lambda: token(403, ("Authorization", nobody))), ("login", login),
+    ])
+
+
+def states(site):
+    """the state service: one state for each peer, then each change"""
+    subscribe = messages.message("v1sync.SyncStateStreamRequest")
+    state = messages.message("v1sync.PeerState")
     status, _, body = answer(site, True, STATES, body=envelope(b""), authorization=basic())
     same(status, 200, "with a login")
     found = Cutter().feed(body)
@@ -151,14 +185,13 @@ def states(site):
 
 
 def set_remote_config(site):
-    """SetRemoteClientConfig: refused without a login, for nobody, for who is not there; else it reaches the member"""
+    """SetRemoteClientConfig: refused for nobody and for who is not there; else it reaches the member"""
     request = messages.message("v1sync.SetRemoteClientConfigRequest")
 
     def call(message, **headers):
         response = unary(site, SET_CONFIG, message, **headers)
         return response.status, json.loads(response.body).get("code") if response.status != 200 else None
 
-    same(call(request(peer_keyid="x")), (401, "unauthenticated"), "without a login")
     same(call(request(), authorization=basic()), (400, "invalid_argument"), "without a key id")
     same(call(request(peer_keyid="ed25519.nobody"), authorization=basic()), (404, "not_found"), "nobody")
     token, _ = site.token(permissions=["read-config"])
@@ -179,15 +212,11 @@ def set_remote_config(site):
 def control_plane(site):
     """GeneratePairingToken and Login as JSON; a token made so is good for pairing"""
     def call(path, value, *headers):
-        body = json.dumps(value).encode()
-        return http1.request(site.address, "POST", path, [
-            ("Host", "localhost"), ("Content-Type", "application/json"), ("Connection", "close"), *headers,
-            ("Content-Length", str(len(body)))], body)
+        return by_json(site, path, value, *headers)
 
     path = "/v1.Backrest/GeneratePairingToken"
     wanted = {"label": "by call", "ttlSeconds": "600", "maxUses": 1,
               "permissions": [{"type": "PERMISSION_READ_CONFIG", "scopes": ["*"]}]}
-    same(call(path, wanted).status, 401, "without a login")
     response = call(path, wanted, ("Authorization", basic()))
     same(response.status, 200, "with a login")
     token = Token.parse(json.loads(response.body)["token"])
@@ -197,7 +226,6 @@ def control_plane(site):
     same(login.status, 200, "login")
     bearer = json.loads(login.body)["token"]
     same(call(path, wanted, ("Authorization", "Bearer " + bearer)).status, 200, "with what login gave")
-    same(call("/v1.Authentication/Login", {"username": USER, "password": "wrong"}).status, 401, "a wrong password")
 
 
-ALL = (statuses, no_version, old_http, plain_serves_only_sync, states, set_remote_config, control_plane)
+ALL = (statuses, no_version, old_http, plain_serves_only_sync, logins, states, set_remote_config, control_plane)

@@ -3,11 +3,14 @@
 import os
 import re
 import secrets
+import shutil
+import subprocess
 import threading
 import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
+from support.checks import Skipped
 from support.server import Server, wait_for
 
 from .connect import PATIENCE, Cut, Ended, Listener, Malformed, connect
@@ -22,8 +25,8 @@ GUID = "5f" * 32
 class Site(Server):
     """`cairn serve` with a plain listener for peers beside that with TLS."""
 
-    def __init__(self, name):
-        super().__init__(["--peer-listen", "127.0.0.1:0", "--instance", name])
+    def __init__(self, name, environment=None):
+        super().__init__(["--peer-listen", "127.0.0.1:0", "--instance", name], environment=environment)
         me = self.root("GET", "/peers/self")
         self.name, self.key_id = me["instance"], me["key-id"]
         self.source = Sources()
@@ -84,6 +87,17 @@ class Site(Server):
 
     def session(self, who, secret="", **options):
         return self.member(who, **options).open(secret)
+
+
+def another_clock(folder, seconds):
+    """The environment of a program whose clock is off."""
+    compiler = shutil.which("cc") or shutil.which("clang")
+    if not compiler:
+        raise Skipped("needs a C compiler")
+    library = os.path.join(folder, "clock.so")
+    source = os.path.join(os.path.dirname(__file__), "clock.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": library, "CLOCK_SHIFT": str(seconds)}
 
 
 class Sources:

@@ -30,7 +30,8 @@ def program():
 class Server:
     """`cairn serve` on a free loopback port, with a state folder of its own."""
 
-    def __init__(self, arguments=(), folder=None):
+    def __init__(self, arguments=(), folder=None, environment=None):
+        self.environment = environment or {}
         self.folder = folder or tempfile.mkdtemp(prefix="cairn-test-")
         self.owns_folder = folder is None
         self.state = os.path.join(self.folder, "state")
@@ -40,7 +41,7 @@ class Server:
         self.start()
 
     def start(self, address="127.0.0.1:0"):
-        environment = dict(os.environ, TZ="UTC")
+        environment = dict(os.environ, TZ="UTC", **self.environment)
         self.process = subprocess.Popen(
             [program(), "serve", "--state", self.state, "--listen", address] + self.arguments,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
