@@ -18,6 +18,13 @@ struct FeedWork {
     var stores: [String: StoreNote] = [:]
     /// Unix seconds; of the last removal of old operations.
     var lastRemoval: Int64?
+    /// Looks since the settings were looked at.
+    var looks = 0
+    var settings: String?
+    /// Progress of running tasks as it was told.
+    var told: [UPID: Double] = [:]
+
+    var views: [StoreView] { stores.values.map(\.view).sorted { $0.name < $1.name } }
 
     /// A datastore, and when it was looked at.
     struct StoreNote {
@@ -37,14 +44,17 @@ extension MemberFeed {
     private static let historyDays: Int64 = 31
     private static let longHistoryDays: Int64 = 365
     private static let batch = 200
+    private static let looksBetweenSettings = 10
     private static let day: Int64 = 86_400
 
     private var maker: OperationMaker { OperationMaker(instanceID: directory.instanceID) }
 
     func look(_ news: FeedNews, isStale: Bool, _ work: inout FeedWork) throws {
         try findStores(&work)
+        setView(work.views)
         try forgetWithdrawn(news.withdrawn, &work)
         if isStale {
+            work.told = [:]
             try tellHistory(&work)
             for name in work.stores.keys { work.stores[name]?.isDirty = true }
         } else {
@@ -54,8 +64,18 @@ extension MemberFeed {
         }
         try tellRunning(&work)
         scan(&work, isStale: isStale)
-        setView(work.stores.values.map(\.view).sorted { $0.name < $1.name })
+        setView(work.views)
+        try lookAtSettings(&work, isStale: isStale)
         try removeOld(&work)
+    }
+
+    private func lookAtSettings(_ work: inout FeedWork, isStale: Bool) throws {
+        work.looks += 1
+        guard isStale || work.looks >= Self.looksBetweenSettings else { return }
+        work.looks = 0
+        let settings = try settingsDigest()
+        if let old = work.settings, old != settings { tellSettings() }
+        work.settings = settings
     }
 
     private func removeOld(_ work: inout FeedWork) throws {
@@ -127,7 +147,11 @@ extension MemberFeed {
     private func tellRunning(_ work: inout FeedWork) throws {
         let running = try tasks.list(TaskFilter(limit: 0, isRunningOnly: true)) { _ in true }.tasks
         var contents: [OwnOperationContent] = []
+        let known = Set(running.map(\.upid))
+        work.told = work.told.filter { known.contains($0.key) }
         for task in running {
+            let progress = OperationMaker.rounded(task.progress ?? 0)
+            guard work.told[task.upid] != progress else { continue }
             guard let store = store(of: task.upid, work) else { continue }
             var facts = OperationMaker.TaskFacts(store: store)
             if task.upid.isSession {
@@ -136,6 +160,7 @@ extension MemberFeed {
                 facts.session = session
             }
             contents.append(try maker.operation(of: task, facts))
+            work.told[task.upid] = progress
         }
         tell(try operations.put(contents))
     }
@@ -171,7 +196,9 @@ extension MemberFeed {
         default:
             contents.append(try maker.operation(of: task, facts))
             work.stores[store.name]?.isDirty = true
-            work.stores[store.name]?.mustReadManifests = true
+            if !["prune", "prunejob"].contains(task.upid.workerType) {
+                work.stores[store.name]?.mustReadManifests = true
+            }
         }
         return contents
     }

@@ -16,6 +16,7 @@ package final class MemberFeed: Sendable {
     /// Ended tasks that may wait to be looked at; where there are more, all tasks are looked at.
     static let maxWaitingTasks = 10_000
     private static let interval = Duration.seconds(1)
+    private static let restAfterFailure = 30
 
     package let operations: OwnOperations
     let stores: DatastoreRegistry
@@ -35,6 +36,8 @@ package final class MemberFeed: Sendable {
         var listeners: [UInt64: MemberOutbox] = [:]
         var lastListener: UInt64 = 0
         var view: [StoreView] = []
+        /// Looks that are left out after one that failed.
+        var rest = 0
     }
     private let state = Mutex(State())
     /// Touched only on the worker's thread; the lock is for the compiler.
@@ -83,8 +86,31 @@ package final class MemberFeed: Sendable {
 
     func run() async {
         while !Task.isCancelled {
-            if state.withLock({ $0.isNeeded }) { await round() }
+            let mustLook = state.withLock { state in
+                state.rest = max(0, state.rest - 1)
+                return state.isNeeded && state.rest == 0
+            }
+            if mustLook, settings.isLooking { await round() }
             do { try await Task.sleep(for: Self.interval) } catch { return }
+        }
+    }
+
+    /// Finds out which datastores there are: before that no hub may be told anything, or it would take all operations
+    /// for gone.
+    func prepare() async {
+        guard settings.isLooking else { return }
+        while !Task.isCancelled {
+            do {
+                return try await workers.run { [self] in
+                    try work.withLock { work in
+                        try findStores(&work)
+                        setView(work.views)
+                    }
+                }
+            } catch {
+                log.warning("datastores for hubs cannot be found", metadata: ["reason": "\(error)"])
+            }
+            try? await Task.sleep(for: Self.interval)
         }
     }
 
@@ -105,7 +131,10 @@ package final class MemberFeed: Sendable {
                 try work.withLock { try look(news, isStale: isStale || isComplete, &$0) }
             }
         } catch {
-            state.withLock { $0.isStale = true }
+            state.withLock { state in
+                state.isStale = true
+                state.rest = Self.restAfterFailure
+            }
             log.warning("operations for hubs cannot be written down", metadata: ["reason": "\(error)"])
         }
     }
@@ -132,12 +161,22 @@ package final class MemberFeed: Sendable {
     package var view: [StoreView] { state.withLock { $0.view } }
 
     package func setView(_ view: [StoreView]) {
-        let listeners = state.withLock { state -> [MemberOutbox] in
-            guard state.view != view else { return [] }
+        let (listeners, areOthers) = state.withLock { state -> ([MemberOutbox], Bool) in
+            guard state.view != view else { return ([], false) }
+            let areOthers = state.view.map(\.guid) != view.map(\.guid)
             state.view = view
-            return Array(state.listeners.values)
+            return (Array(state.listeners.values), areOthers)
         }
-        for outbox in listeners { outbox.want(.config, .resources) }
+        for outbox in listeners {
+            outbox.want(.config, .resources)
+            // Operations of datastores that come or go are listed, or not.
+            if areOthers { outbox.want(.manifest) }
+        }
+    }
+
+    /// Tells all sessions that the settings are other ones.
+    func tellSettings() {
+        for outbox in state.withLock({ Array($0.listeners.values) }) { outbox.want(.config, .resources) }
     }
 
     /// Says whether a hub may see operations of a repo, which must be a datastore of now, and a plan.

@@ -34,6 +34,7 @@ package final class MemberService: Sendable {
         let (changes, signal) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         directory.observe { _ in signal.yield() }
         signal.yield()
+        await feed.prepare()
         // Ended below, when this call is cancelled.
         let feeding = Task { [feed] in await feed.run() }
         var hubs: [String: (peer: Peer, task: Task<Void, Never>)] = [:]

@@ -103,17 +103,19 @@ final class MemberSession: Sendable {
     private func withPatience(
         _ body: @escaping @Sendable () async throws -> [PeerSession.Effect]
     ) async throws -> [PeerSession.Effect] {
-        let (stream, patience) = (stream, settings.patience)
+        let patience = settings.patience
         return try await withThrowingTaskGroup(of: [PeerSession.Effect].self) { group in
             group.addTask { try await body() }
             group.addTask {
                 try await Task.sleep(for: patience)
-                // What reads is woken by it.
-                stream.close()
                 throw PeerSyncFailure(.authentication, "the hub did not answer within \(patience.components.seconds) s")
             }
             defer { group.cancelAll() }
-            return try await group.next() ?? []
+            do { return try await group.next() ?? [] } catch {
+                // What still reads is woken by it.
+                stream.close()
+                throw error
+            }
         }
     }
 
@@ -297,7 +299,9 @@ extension MemberSession {
         while let job = await outbox.next() {
             switch job {
             case .heartbeat: try await send(.heartbeat(capabilities: [.logs]))
-            case .config: try await send(.config(feed.configView(for: scope)))
+            case .config:
+                let (feed, scope) = (feed, scope)
+                try await send(.config(try await workers.run { try feed.configView(for: scope) }))
             case .resources:
                 let resources = feed.resources(for: scope)
                 try await send(.resources(repos: resources.repos, plans: resources.plans))

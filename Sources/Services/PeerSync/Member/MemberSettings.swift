@@ -12,6 +12,8 @@ package struct MemberSettings: Sendable {
     package var clockTolerance: Double = 30
     /// Seconds between two looks at all snapshots of a datastore, where nothing else calls for one.
     package var scanInterval: Double = 120
+    /// Whether the feed looks at tasks and snapshots by itself.
+    package var isLooking = true
     /// How a member waits until its next attempt.
     package var pause: @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
 

@@ -135,7 +135,7 @@ struct OperationMaker: Sendable {
     }
 
     /// Steps of a thousandth, so that not each glimpse of progress is a change.
-    private static func rounded(_ fraction: Double) -> Double { (fraction * 1000).rounded(.down) / 1000 }
+    static func rounded(_ fraction: Double) -> Double { (fraction * 1000).rounded(.down) / 1000 }
 
     private static func size(of manifest: Manifest) -> Int64 {
         Int64(clamping: manifest.files.reduce(UInt64(0)) { $0.addingReportingOverflow($1.size).partialValue })

@@ -47,6 +47,8 @@ struct SessionOutcome: Sendable {
                 self.init(.errorProtocol, "the hub sent \(failure.reason)")
             case .displaced, .internalFault: self.init(.errorInternal, failure.reason)
             }
+        case let failure as BackupFailure where failure.kind == .internalFault || failure.kind == .storageFull:
+            self.init(.errorInternal, failure.summary, detail: "\(failure)")
         default:
             self.init(.retryWait, "the connection to the hub was lost", detail: "\(error)")
         }
