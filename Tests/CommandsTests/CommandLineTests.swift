@@ -47,6 +47,12 @@ struct CommandLineTests {
             "prune-job remove j", "verify-job run j", "sync-job list", "remote list", "remote scan r s --groups --ns a",
             "pull r s t", "push t r s", "user update u@pbs --enable false", "user passwd u@pbs --password secret-word",
             "user permissions u@pbs --path /", "node show", "task list --state /s", "namespace list --store s",
+            "peer token create --label x --permission read-config=repo:a --lifetime 2d --uses 0 --url https://h:1",
+            "peer token list", "peer token remove t", "peer list", "peer show n --output-format json",
+            "peer add k:s#h --url http://h --fingerprint aa --permission read-operations --permission read-config=*",
+            "peer remove n", "peer permissions n", "peer permissions n --none",
+            "peer operations --peer n --failed --since 2d --text x --kind backup --limit 5", "peer results",
+            "peer log 5 --follow", "peer push-config n f --delete-plan p --delete-repo r",
         ])
     func parses(_ line: String) throws {
         _ = try Program.parseAsRoot(line.split(separator: " ").map { String($0) })
@@ -57,6 +63,8 @@ struct CommandLineTests {
         arguments: [
             "backup", "nonsense", "restore a", "prune host/a --keep-last x", "prune --keep-last 1",
             "prune host/a --all", "list --store s --repository s", "datastore update s --verify-new maybe",
+            "peer token create --lifetime soon", "peer add k:s#h", "peer push-config n",
+            "peer permissions n --none --permission read-config",
         ])
     func usage(_ line: String) async {
         #expect(await CairnCommands.run(Program.self, arguments: line.split(separator: " ").map { String($0) }) == 255)

@@ -2,6 +2,7 @@ import ArgumentParser
 import BackupHTTP2
 import Listener
 import Logging
+import PeerSync
 import Platform
 import RESTAPI
 
@@ -61,6 +62,16 @@ struct Serve: AsyncParsableCommand {
     @Flag(help: "Whether Xen Orchestra may keep backups in folders of this machine (file:// remotes).")
     var xoAllowFileRemotes = false
 
+    @Option(help: "The name of this instance among its peers. Default: the host name.")
+    var instance: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "A second place to listen, as ADDRESS:PORT, without TLS and for sessions of peers only, which have an "
+                + "encryption of their own.",
+            valueName: "address:port"))
+    var peerListen: String?
+
     /// Pieces of file work that may wait for a worker.
     static let waitingWork = 4096
 
@@ -73,7 +84,12 @@ struct Serve: AsyncParsableCommand {
         guard (certificate == nil) == (certificateKey == nil) else {
             throw ValidationError("--certificate and --certificate-key go together")
         }
+        if let instance, PeerDirectory.instanceID(of: instance) != instance {
+            throw ValidationError(
+                "--instance takes letters, digits, '-', '.' and '_', at most \(PeerDirectory.maxInstanceBytes)")
+        }
         _ = try listenerConfiguration()
+        _ = try peerListenerConfiguration()
     }
 
     /// How the listener is to be set up.
@@ -85,17 +101,32 @@ struct Serve: AsyncParsableCommand {
                 .selfSigned(folder: state, names: [ProcessInformation.hostName])
             }
         var configuration = ListenerConfiguration(certificate: shown)
-        if let listen {
-            guard let address = ListenAddress(parsing: listen) else {
-                throw ValidationError("'\(listen)' is not ADDRESS:PORT; examples: 127.0.0.1:8007, [::1]:0")
-            }
-            configuration.address = address.host
-            configuration.port = address.port
-        }
-        configuration.timers.idle = .seconds(idleTimeout)
-        configuration.stopGrace = .seconds(stopTimeout)
+        setTimes(in: &configuration)
+        if let listen { try set(listen, in: &configuration) }
         configuration.bodyBudgetBytes = memoryBudget << 20
         return configuration
+    }
+
+    /// How the listener for peers is to be set up; nil where there is none.
+    func peerListenerConfiguration() throws -> ListenerConfiguration? {
+        guard let peerListen else { return nil }
+        var configuration = ListenerConfiguration(certificate: .plain)
+        setTimes(in: &configuration)
+        try set(peerListen, in: &configuration)
+        return configuration
+    }
+
+    private func setTimes(in configuration: inout ListenerConfiguration) {
+        configuration.timers.idle = .seconds(idleTimeout)
+        configuration.stopGrace = .seconds(stopTimeout)
+    }
+
+    private func set(_ place: String, in configuration: inout ListenerConfiguration) throws {
+        guard let address = ListenAddress(parsing: place) else {
+            throw ValidationError("'\(place)' is not ADDRESS:PORT; examples: 127.0.0.1:8007, [::1]:0")
+        }
+        configuration.address = address.host
+        configuration.port = address.port
     }
 
     /// The page for Prometheus, where a token was given.

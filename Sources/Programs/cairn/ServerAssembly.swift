@@ -23,7 +23,10 @@ struct ServerAssembly {
     private let workers: WorkerPool
     private let scheduler: JobScheduler
     private let xen: XenProxy
+    private let peers: PeerParts
     private let listener: Listener
+    /// Without TLS, for peers only.
+    private let peerListener: Listener?
     private let logger: Logger
 
     init(_ command: Serve) async throws {
@@ -69,9 +72,11 @@ struct ServerAssembly {
             time: time, workers: workers, log: logger,
             everyMinute: [("jobs", { try jobs.runDue() }), ("metrics", { try history.record() })],
             sometimes: [("overdue", { try alerts.refresh() }), ("task logs", { try registry.rotate() })])
+        peers = try PeerParts(
+            command: command, database: database, access: access, workers: workers, time: time, logger: logger)
         let services = RESTServices(
             access: access, tasks: tasks, stores: stores, content: ContentService(stores: stores, access: access),
-            maintenance: maintenance, jobs: jobs, alerts: alerts, history: history, sync: sync, peers: nil,
+            maintenance: maintenance, jobs: jobs, alerts: alerts, history: history, sync: sync, peers: peers.service,
             sessions: sessions,
             settings: NodeSettings(database: database), workers: workers, time: time,
             node: NodeDescription(
@@ -88,8 +93,10 @@ struct ServerAssembly {
         xen.announce()
         let rest = RESTServer(services: services, metrics: try command.metricsPage())
         listener = try Listener(
-            configuration: try command.listenerConfiguration(), handler: xen.handler(before: rest), time: time,
-            logger: logger)
+            configuration: try command.listenerConfiguration(),
+            handler: peers.handler(before: xen.handler(before: rest)),
+            time: time, logger: logger)
+        peerListener = try command.peerListenerConfiguration().map(peers.plainListener)
         door.set(listener)
     }
 
@@ -100,16 +107,21 @@ struct ServerAssembly {
         let address = try await listener.start()
         let place = String(address.url.dropFirst("https://".count))
         let fingerprint = address.fingerprint?.description ?? ""
+        if let peerListener {
+            StandardStreams.print("peers listening on \(try await peerListener.start().url)\n")
+        }
         try access.publishLocalAdmin(address: place, fingerprint: fingerprint, pid: ProcessInformation.id)
         StandardStreams.print("listening on \(address.url) fingerprint \(fingerprint)\n")
 
+        let doors = [listener, peerListener].compactMap(\.self)
         let group = ServiceGroup(
             configuration: .init(
-                services: [
-                    .init(service: listener), .init(service: CertificateReload(listener: listener, logger: logger)),
+                services: doors.map { .init(service: $0) } + [
+                    .init(service: CertificateReload(listener: listener, logger: logger)),
                     .init(service: Schedule(scheduler: scheduler)),
-                    // The last one stops first: jobs end while their callers are connected.
+                    // The last ones stop first: jobs and sessions of peers end while the other side is connected.
                     .init(service: XenShutdown(trees: xen.trees)),
+                    .init(service: peers.sessions),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         defer { try? access.withdrawLocalAdmin() }

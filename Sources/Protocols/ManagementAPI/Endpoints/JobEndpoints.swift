@@ -6,10 +6,16 @@ extension Endpoint {
     static let jobs: [Endpoint] =
         JobDescription.all.flatMap(endpoints) + [
             Endpoint(
-                .get, "/admin/alerts", "Lists what is overdue: jobs that did not run well, groups without new backups.",
-                access: .anybody(note: "those of namespaces on which one has Datastore.Audit; only this server has it"),
+                .get, "/admin/alerts",
+                "Lists what is overdue: jobs that did not run well, groups without new backups, plans of members that"
+                    + " failed or were not backed up.",
+                access: .anybody(
+                    note: "those of namespaces on which one has Datastore.Audit; those of members with Sys.Audit on"
+                        + " `/system`; only this server has it"),
                 [EndpointParameter.store.optional()],
-                result: "[{type: job|group, store, ns?, since, text, job-type?, id?, backup-type?, backup-id?}]")
+                result:
+                    "[{type: job|group|peer, since, text, store?, ns?, job-type?, id?, backup-type?, backup-id?, peer?, plan?, repo?}]"
+            )
         ]
 
     private static func endpoints(_ job: JobDescription) -> [Endpoint] {

@@ -15,8 +15,8 @@ extension Endpoint {
         + " shares-logs, added"
     private static let outcome = "id, time, outcome, subjects, message"
     private static let operation =
-        "id, flow, original-id, instance, key-id, kind, status, repo, repo-guid, plan, snapshot-id?, starttime,"
-        + " endtime?, message, logref?"
+        "id, flow, original-id, instance, key-id, kind, status, repo, repo-guid, plan, snapshot-id?,"
+        + " forgotten?, starttime, endtime?, message, logref?"
 
     private static let peering: [Endpoint] = [
         Endpoint(

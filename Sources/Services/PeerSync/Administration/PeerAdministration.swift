@@ -34,6 +34,8 @@ package protocol PeerAdministration: Sendable {
     func operation(_ id: Int64) async throws -> PeerOperation
     /// The last backup of each plan of each member, and those that are missing.
     func lastResults() async throws -> [PlanResult]
+    /// What is wrong with the backups of members, now.
+    func alerts() async throws -> [PeerAlert]
     /// The log of an operation of a member that is a Cairn, as it grows.
     func log(of operation: Int64) async throws -> AsyncThrowingStream<[UInt8], any Error>
 

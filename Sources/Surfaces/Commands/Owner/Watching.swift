@@ -8,7 +8,10 @@ struct AlertCommand: AsyncParsableCommand {
 
 struct AlertList: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "Lists jobs that did not run well and groups without new backups.")
+        commandName: "list",
+        abstract:
+            "Lists jobs that did not run well, groups without new backups, and failed or missing backups of peers."
+    )
 
     enum Settings: EndpointChoice {
         static var endpoint: String { "GET /admin/alerts" }
@@ -24,8 +27,8 @@ struct AlertList: AsyncParsableCommand {
             columns: [
                 .time("since", member: "since"), Column("store", member: "store"), Column("ns", member: "ns"),
                 Column("object") { alert in
-                    let kind = alert["job-type"] ?? alert["backup-type"]
-                    let id = alert["id"] ?? alert["backup-id"]
+                    let kind = alert["job-type"] ?? alert["backup-type"] ?? alert["peer"]
+                    let id = alert["id"] ?? alert["backup-id"] ?? alert["plan"]
                     return [kind, id].compactMap { $0?.stringValue }.joined(separator: "/")
                 },
                 Column("what", member: "text"),

@@ -60,7 +60,9 @@ struct PeerOperations: AsyncParsableCommand {
         [
             Column.time("started", member: "starttime"), .time("ended", member: "endtime"),
             Column("machine", member: "instance"), Column("kind", member: "kind"), Column("plan", member: "plan"),
-            Column("repo", member: "repo"), Column("status", member: "status"), Column("id", member: "id"),
+            Column("repo", member: "repo"),
+            Column("status") { $0["forgotten"] == true ? "forgotten" : Column.text($0["status"]) },
+            Column("id", member: "id"),
             Column("message", member: "message"),
         ]
     }

@@ -14,23 +14,27 @@ struct TaskList: AsyncParsableCommand {
 
     @Option(help: "So many at most; 0 for all.") var limit = 50
     @Flag(help: "Finished ones as well as running ones.") var all = false
+    @Flag(help: "Also what members of this hub do, with their names.") var allPeers = false
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
 
     mutating func run() async throws {
-        let (limit, all) = (limit, all)
+        let (limit, all, allPeers) = (limit, all, allPeers)
         let tasks = try await repository.withServer(anyStore: { server, datastore in
             var parameters: JSONObject = ["limit": .integer(limit)]
             if let datastore { parameters["store"] = .string(datastore) }
             if !all { parameters["running"] = true }
-            return try await server.call(
+            let own = try await server.call(
                 "GET", "/nodes/localhost/tasks", parameters,
                 trying: "The tasks of \(server.address) cannot be listed")
+            guard allPeers else { return own.arrayValue ?? [] }
+            return try await PeerTasks.merge(own.arrayValue ?? [], limit: limit, all: all, of: server)
         })
         output.write(
-            tasks.arrayValue ?? [],
+            tasks,
             columns: [
                 .time("started", member: "starttime"), .time("ended", member: "endtime"),
+            ] + (allPeers ? [Column("machine", member: "node")] : []) + [
                 Column("type", member: "worker_type"), Column("object", member: "worker_id"),
                 Column("user", member: "user"),
                 Column("status") { $0["endtime"] == nil ? "running" : Column.text($0["status"]) },

@@ -3,6 +3,7 @@ import BackupFormats
 import BackupProtocol
 import BackupServer
 import ManagementAPI
+import PeerSync
 
 /// Jobs. (Spec: rest E.5.)
 extension Routes {
@@ -15,11 +16,13 @@ extension Routes {
             let caller = try call.identity.authID
             let store = call.text("store")
             let all = try await call.blocking { try call.services.alerts.current() }
-            return .data(
-                .array(
-                    all.filter { alert in
-                        (store == nil || alert.store == store) && alert.isVisible(to: caller, call.services.access)
-                    }.map { json($0) }))
+            var found = all.filter { alert in
+                (store == nil || alert.store == store) && alert.isVisible(to: caller, call.services.access)
+            }.map { json($0) }
+            if store == nil, call.services.access.privileges(of: caller, on: .system).contains(.sysAudit) {
+                found += try await call.services.peers?.alerts().map(PeerJSON.alert) ?? []
+            }
+            return .data(.array(found))
         }
     ]
 

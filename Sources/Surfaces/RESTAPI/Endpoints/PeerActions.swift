@@ -126,10 +126,11 @@ extension Routes {
                 let log = PeerLogSource(
                     try await peers.log(of: try call.values.integer("id")), follows: call.flag("follow"))
                 try await log.prime()
-                return .whole(
-                    RESTResponse(
-                        status: 200, headers: [("content-type", "text/plain;charset=UTF-8")],
-                        body: .stream(log, length: nil)))
+                var response = RESTResponse(
+                    status: 200, headers: [("content-type", "text/plain;charset=UTF-8")],
+                    body: .stream(log, length: nil))
+                response.isFeed = true
+                return .whole(response)
             }
         },
         "GET /peers/results": { call in

@@ -2,6 +2,8 @@ import BackupFormats
 import BackupServer
 import Datastore
 import ManagementAPI
+import PeerSync
+import PeerSyncProtocol
 import Platform
 import StateDatabase
 import Crypto
@@ -39,15 +41,32 @@ package struct MetricsPage: Sendable {
     private static func isBlank(_ byte: UInt8) -> Bool { byte <= 0x20 }
 
     /// The page's text. Blocks.
-    func text(_ services: RESTServices) throws -> String {
+    func text(_ services: RESTServices, peers: [PeerOverview]) throws -> String {
         var page = PrometheusText()
         page.add("cairn_build_info", .gauge, "The version that runs", [([("version", services.node.version)], 1)])
         Self.addStores(to: &page, services)
         try Self.addJobs(to: &page, services)
         Self.addTasks(to: &page, services)
+        Self.addPeers(to: &page, peers)
         Self.addTraffic(to: &page, services)
         for (name, kind, help, value) in ProcessFigures.read() { page.add(name, kind, help, value) }
         return page.text
+    }
+
+    private static func addPeers(to page: inout PrometheusText, _ peers: [PeerOverview]) {
+        struct Label: Hashable {
+            let role: String
+            let state: String
+        }
+        let counts = Dictionary(
+            grouping: peers, by: { Label(role: PeerJSON.word($0.peer.role), state: PeerJSON.word($0.state)) }
+        ).mapValues(\.count).sorted { ($0.key.role, $0.key.state) < ($1.key.role, $1.key.state) }
+        page.add(
+            "cairn_peers", .gauge, "Other instances that this one knows",
+            counts.map { ([("role", $0.key.role), ("state", $0.key.state)], Double($0.value)) })
+        page.add(
+            "cairn_peer_operations", .gauge, "Operations of a member that are kept here",
+            peers.filter { $0.peer.role == .member }.map { ([("peer", $0.peer.instanceID)], Double($0.operations)) })
     }
 
     private static func addStores(to page: inout PrometheusText, _ services: RESTServices) {

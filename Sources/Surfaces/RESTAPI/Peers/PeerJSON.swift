@@ -16,7 +16,7 @@ enum PeerJSON {
         let peer = overview.peer
         var object: JSONObject = [
             "instance": .string(peer.instanceID), "key-id": .string(peer.keyID),
-            "role": peer.role == .hub ? "hub" : "member", "state": .string(word(overview.state)),
+            "role": .string(word(peer.role)), "state": .string(word(overview.state)),
             "message": .string(overview.message),
         ]
         object["last-heartbeat"] =
@@ -44,6 +44,8 @@ enum PeerJSON {
     static func warnings(_ grants: [PeerGrant]) -> JSONValue {
         .array(grants.compactMap(\.warning).map(JSONValue.string))
     }
+
+    static func word(_ role: PeerRole) -> String { role == .hub ? "hub" : "member" }
 
     static func word(_ state: WireConnectionState) -> String {
         switch state {
@@ -91,6 +93,7 @@ enum PeerJSON {
             "repo-guid": .string(record.repoGUID), "plan": .string(record.plan),
         ]
         object["snapshot-id"] = message.snapshotID.isEmpty ? nil : .string(message.snapshotID)
+        if case .operationIndexSnapshot(let snapshot) = message.op { object["forgotten"] = .bool(snapshot.forgot) }
         object["starttime"] = .integer(record.start / millisecondsPerSecond)
         object["endtime"] = record.end > 0 ? .integer(record.end / millisecondsPerSecond) : nil
         object["message"] = .string(record.message)
@@ -131,6 +134,13 @@ enum PeerJSON {
         }
     }
 
+    static func alert(_ alert: PeerAlert) -> JSONValue {
+        [
+            "type": "peer", "peer": .string(alert.instanceID), "plan": .string(alert.plan), "repo": .string(alert.repo),
+            "since": .integer(alert.since), "text": .string(alert.text),
+        ]
+    }
+
     // MARK: - Messages
 
     /// As protobuf maps messages to JSON.
@@ -150,14 +160,8 @@ enum PeerJSON {
     }
 
     private static func withoutSecrets(_ config: WireRemoteConfig) -> WireRemoteConfig {
-        var config = config
-        for index in config.repos.indices {
-            config.repos[index].password = ""
-            config.repos[index].env = []
-            config.repos[index].hooks = []
-            config.repos[index].uri = withoutLogin(config.repos[index].uri)
-        }
-        for index in config.plans.indices { config.plans[index].hooks = [] }
+        var config = config.withoutSecrets
+        for index in config.repos.indices { config.repos[index].uri = withoutLogin(config.repos[index].uri) }
         return config
     }
 

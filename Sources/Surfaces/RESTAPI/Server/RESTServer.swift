@@ -4,6 +4,7 @@ import BackupProtocol
 import BackupServer
 import Logging
 package import ManagementAPI
+import PeerSync
 import Platform
 
 /// Answers the REST API: finds the endpoint, asks who calls and whether they may, checks parameters, and wraps what
@@ -69,7 +70,8 @@ package struct RESTServer: RESTHandler {
         }
         do {
             let services = services
-            let text = try await services.workers.run { try metrics.text(services) }
+            let peers = try await services.peers?.peers() ?? []
+            let text = try await services.workers.run { try metrics.text(services, peers: peers) }
             return .response(
                 RESTResponse(
                     status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
