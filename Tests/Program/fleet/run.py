@@ -123,44 +123,12 @@ def pairs_over_tls_by_command(fleet):
 
 # MARK: - Operations
 
-def tells_a_thousand_while_everything_stops(fleet):
-    """A thousand operations while hub and member are stopped, killed and started: the hub has exactly these."""
-    snapshots.write(fleet.store, "old", range(FIRST - 300, FIRST - 200))
-    snapshots.write(fleet.store, "older", range(FIRST - 300, FIRST - 270), namespace=("prod", "eu"))
+def knows_what_was_there(fleet):
+    snapshots.write(fleet.store, "old", range(FIRST - 300, FIRST - 280))
+    snapshots.write(fleet.store, "older", range(FIRST - 300, FIRST - 290), namespace=("prod", "eu"))
     fleet.back_up()  # what is written into the folder is seen with the next task
+    fleet.back_up(namespace="prod")
     fleet.converge("what was there before")
-    half = OPERATIONS // 2
-    ways = [(fleet.hub, signal.SIGTERM), (fleet.hub, signal.SIGKILL), (fleet.member, signal.SIGTERM),
-            (fleet.member, signal.SIGKILL)]
-    problems = []
-    for turn, (machine, how) in enumerate(ways):
-        made = threading.Event()
-
-        def work(turn=turn):
-            try:
-                for number in range(half // len(ways)):
-                    fleet.back_up(f"g{number % 7}", namespace="prod" if number % 5 == 0 else "")
-                    if number == 30:
-                        made.set()
-            except Exception as error:  # noqa: BLE001: told below
-                problems.append(f"turn {turn}: {error}")
-            made.set()
-
-        if machine is fleet.hub:
-            thread = threading.Thread(target=work)
-            thread.start()
-            made.wait(PATIENCE)
-            machine.restart(how)
-            thread.join()
-        else:
-            work()
-            machine.restart(how)
-        fleet.member.poke("hub")
-        fleet.member.await_state("hub", "connected")
-    same(problems, [], "backups")
-    count = fleet.converge("after a thousand operations")
-    expect(count >= OPERATIONS, f"only {count} operations")
-    print(f"  {count} operations of backups and snapshots are the same on both sides", flush=True)
 
 
 def numbers_stay(fleet):
@@ -295,15 +263,21 @@ def a_push_is_refused(fleet):
     member.allow("hub", [*granted, "read-write-config"])
     fleet.converge("after settings may be written")
     before = settings(member)
-    view = hub.peer("web1")["config"]
-    main = next(repo for repo in view["repos"] if repo["id"] == "main")
-    same([name for name in ("password", "env", "hooks", "flags") if name in main], [], "secrets in the member's view")
-    path = os.path.join(hub.folder, "push.json")
     command = {"command": f"touch {member.folder}/ran"}
-    with open(path, "w") as file:
-        json.dump({"repos": [{**main, "uri": "/tmp/elsewhere", "password": "x"}], "plans": [{
-            "id": "main", "repo": "main", "paths": ["/"],
-            "hooks": [{"conditions": ["CONDITION_ANY_ERROR"], "actionCommand": command}]}]}, file)
+    path = os.path.join(hub.folder, "push.json")
+
+    def wants(repo, plan):
+        with open(path, "w") as file:
+            json.dump({"repos": [{"id": repo, "guid": "5" * 64, "uri": "/tmp/elsewhere", "password": "x"}], "plans": [{
+                "id": plan, "repo": repo, "paths": ["/"],
+                "hooks": [{"conditions": ["CONDITION_ANY_ERROR"], "actionCommand": command}]}]}, file)
+
+    # What the member has, and does not show, is not even sent.
+    wants("main", "main")
+    unsent = hub.peer_command("push-config", "web1", path, check=False)
+    expect(unsent.returncode != 0 and "does not let" in unsent.stderr, f"{unsent.stdout}{unsent.stderr}")
+    same(hub.root("GET", "/peers/peer/web1/config"), [], "pushes")
+    wants("new", "new")
     result = hub.peer_command("push-config", "web1", path, check=False)
     pushes = hub.root("GET", "/peers/peer/web1/config")
     expect(pushes, f"nothing is known of the push: {result.stdout}{result.stderr}")
@@ -427,6 +401,44 @@ def stalls(fleet, way, places):
     fleet.converge("after the hub was not there", places)
 
 
+def tells_a_thousand_while_everything_stops(fleet):
+    """A thousand operations while hub and member are stopped, killed and started: the hub has exactly these."""
+    pair(fleet.hub, fleet.member, ["read-operations=repo:main"])
+    half = OPERATIONS // 2
+    ways = [(fleet.hub, signal.SIGTERM), (fleet.hub, signal.SIGKILL), (fleet.member, signal.SIGTERM),
+            (fleet.member, signal.SIGKILL)]
+    problems = []
+    for turn, (machine, how) in enumerate(ways):
+        made = threading.Event()
+
+        def work(turn=turn):
+            try:
+                for number in range(half // len(ways)):
+                    fleet.back_up(f"g{number % 7}", namespace="prod" if number % 5 == 0 else "")
+                    if number == 30:
+                        made.set()
+            except Exception as error:  # noqa: BLE001: told below
+                problems.append(f"turn {turn}: {error}")
+            made.set()
+
+        if machine is fleet.hub:
+            thread = threading.Thread(target=work)
+            thread.start()
+            made.wait(PATIENCE)
+            machine.restart(how)
+            thread.join()
+        else:
+            work()
+            machine.restart(how)
+        fleet.member.poke("hub")
+        fleet.member.await_state("hub", "connected")
+    same(problems, [], "backups")
+    count = fleet.converge("after a thousand operations")
+    expect(count >= OPERATIONS, f"only {count} operations")
+    part(fleet.hub, fleet.member)
+    print(f"  {count} operations of backups and snapshots are the same on both sides", flush=True)
+
+
 def dials_again_by_itself(fleet):
     """Without anybody's help, after its pause of a minute."""
     pair(fleet.hub, fleet.member, ["read-operations=*"])
@@ -456,10 +468,11 @@ def members_do_not_meet(fleet):
     part(hub, first)
 
 
-CHECKS = [tokens_are_used_up, pairs_over_tls_by_command, tells_a_thousand_while_everything_stops, numbers_stay,
-          a_running_backup_is_shown, a_failed_backup_is_shown, a_forgotten_snapshot_is_shown, maintenance_is_shown,
-          results_are_shown, a_missing_backup_is_overdue, permissions_take_effect_at_once, a_push_is_refused,
-          a_hub_revokes, a_member_leaves, converges_after_a_cut_behind_each_item, members_do_not_meet]
+CHECKS = [tokens_are_used_up, pairs_over_tls_by_command, knows_what_was_there, a_running_backup_is_shown,
+          a_failed_backup_is_shown, a_forgotten_snapshot_is_shown, maintenance_is_shown, results_are_shown,
+          a_missing_backup_is_overdue, permissions_take_effect_at_once, a_push_is_refused, numbers_stay, a_hub_revokes,
+          a_member_leaves, converges_after_a_cut_behind_each_item, members_do_not_meet,
+          tells_a_thousand_while_everything_stops]
 
 
 def main():

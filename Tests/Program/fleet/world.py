@@ -1,11 +1,13 @@
 """Machines that tell each other what they did, and what lies between them."""
 
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
@@ -253,16 +255,16 @@ def key_of(operation, snapshot):
 
 def converge(hub, member, places, what):
     """Waits until the hub shows exactly what the member has, and gives how many operations these are."""
-    last = []
-
-    def agree():
-        wanted, ours = expected(member, places), shown(hub, member)
-        last[:] = [differences(wanted, ours)]
-        return not last[0]
-
-    expect(wait_for(agree, PATIENCE), f"{what}: {last[0]}")
+    limit = time.monotonic() + PATIENCE
     wanted = expected(member, places)
-    return len(wanted[0]) + len(wanted[1])
+    for turn in itertools.count(1):
+        found = differences(wanted, shown(hub, member))
+        if not found:
+            return len(wanted[0]) + len(wanted[1])
+        expect(time.monotonic() < limit, f"{what}: {found}")
+        time.sleep(0.2)
+        if turn % 8 == 0:
+            wanted = expected(member, places)
 
 
 def differences(wanted, ours):
