@@ -57,6 +57,8 @@ package final class StrangerGate: Sendable {
 
     package init(limits: Limits = Limits()) { self.limits = limits }
 
+    var rememberedAddresses: Int { state.withLock { $0.addresses.count } }
+
     /// - Parameter address: Whom it counts against.
     /// - Throws: ``PeerSyncFailure`` (`tooLarge`) where there are too many.
     func enter(_ address: String, at now: ContinuousClock.Instant) throws(PeerSyncFailure) -> Place {
