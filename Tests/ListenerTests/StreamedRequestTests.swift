@@ -209,13 +209,15 @@ struct StreamedRequestTests {
         await server.end()
     }
 
-    @Test("is refused over HTTP/1.1 at once, though its body never comes", arguments: [false, true])
-    func http1(plain: Bool) async throws {
+    @Test(
+        "is refused over HTTP/1.1 at once, though its body never comes",
+        arguments: [(false, "transfer-encoding: chunked"), (true, "content-length: 5"), (false, "content-length: 0")])
+    func http1(plain: Bool, length: String) async throws {
         try await withServer {
             if plain { $0.certificate = .plain }
         } _: { server in
             let (client, _) = try await RawClient.connect(to: server.server, alpn: plain ? nil : [])
-            try await client.send("POST /talk HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+            try await client.send("POST /talk HTTP/1.1\r\nhost: x\r\n\(length)\r\n\r\n")
             let answer = try await client.rest()
             #expect(answer.hasPrefix("HTTP/1.1 505 ") && answer.contains("connection: close"))
             #expect(answer.hasSuffix("HTTP/2 is needed"))

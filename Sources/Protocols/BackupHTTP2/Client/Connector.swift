@@ -4,7 +4,7 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 
-/// Opens TLS connections to a server and judges its certificate.
+/// Opens connections to a server, over TLS but where told otherwise, and judges its certificate.
 struct Connector: Sendable {
     /// An open connection, ready for a request.
     struct Opened: Sendable {
@@ -21,18 +21,31 @@ struct Connector: Sendable {
     private static let keepaliveSeconds = 120
 
     private let address: ServerAddress
-    private let trust: ServerTrust
+    private let trust: ServerTrust?
     private let options: ConnectionOptions
-    private let context: NIOSSLContext
+    private let context: NIOSSLContext?
     private let group: any EventLoopGroup
 
+    /// Puts on an open channel what speaks over it, and keeps the promise when it may be used.
+    typealias Installation = @Sendable (any Channel, EventLoopPromise<Void>) throws -> Void
+
+    /// - Parameters:
+    ///   - trust: nil for plain text.
+    ///   - protocols: What is offered by ALPN.
     /// - Throws: ``BackupFailure`` of kind `invalidInput` where the authorities' file cannot be used.
-    init(address: ServerAddress, trust: ServerTrust, options: ConnectionOptions) throws {
+    init(
+        address: ServerAddress, trust: ServerTrust?, protocols: [String] = [], options: ConnectionOptions
+    ) throws {
         self.address = address
         self.trust = trust
         self.options = options
         group = MultiThreadedEventLoopGroup.singleton
+        guard let trust else {
+            context = nil
+            return
+        }
         var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.applicationProtocols = protocols
         configuration.minimumTLSVersion = .tlsv12
         configuration.shutdownTimeout = .seconds(1)
         switch trust {
@@ -48,15 +61,36 @@ struct Connector: Sendable {
         }
     }
 
+    /// Opens a connection that speaks HTTP/1.1.
+    ///
     /// - Throws: ``BackupFailure``, see ``ServerConnection/connect(to:trust:options:)``.
     func open() async throws -> Opened {
+        let address = address
+        let options = options
+        let (channel, fingerprint) = try await open { channel, ready in
+            try channel.pipeline.syncOperations.addHandler(
+                HTTP1ClientHandler(address: address, options: options, ready: ready))
+        }
+        let handler = try await channel.eventLoop.submit {
+            NIOLoopBound(
+                try channel.pipeline.syncOperations.handler(type: HTTP1ClientHandler.self),
+                eventLoop: channel.eventLoop)
+        }.get()
+        return Opened(channel: channel, handler: handler, fingerprint: fingerprint)
+    }
+
+    /// - Throws: ``BackupFailure``, see ``ServerConnection/connect(to:trust:options:)``.
+    func open(
+        _ install: @escaping Installation
+    ) async throws -> (channel: any Channel, fingerprint: CertificateFingerprint?) {
         let shown = NIOLockedValueBox<CertificateFingerprint?>(nil)
         do {
-            return try await open(shown: shown, judging: trust)
+            return try await open(install, shown: shown, judging: trust)
         } catch let error where error is NIOSSLError || error is NIOSSLExtraError || error is BoringSSLError {
             // The library does not show what it refused: ask once more, only to look.
             if shown.withLockedValue({ $0 }) == nil, trust != .system || Self.isCertificateError(error) {
-                _ = try? await open(shown: shown, judging: .fingerprint(CertificateFingerprint(ofDER: [])))
+                _ = try? await open(
+                    install, shown: shown, judging: .fingerprint(CertificateFingerprint(ofDER: [])))
             }
             guard let fingerprint = shown.withLockedValue({ $0 }) else {
                 throw BackupFailure(.unavailable, "no TLS connection to \(address)", cause: error)
@@ -82,8 +116,9 @@ struct Connector: Sendable {
     }
 
     private func open(
-        shown: NIOLockedValueBox<CertificateFingerprint?>, judging trust: ServerTrust
-    ) async throws -> Opened {
+        _ install: @escaping Installation, shown: NIOLockedValueBox<CertificateFingerprint?>,
+        judging trust: ServerTrust?
+    ) async throws -> (channel: any Channel, fingerprint: CertificateFingerprint?) {
         let bootstrap = ClientBootstrap(group: group)
             .connectTimeout(TimeAmount(options.connectTimeout))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -91,29 +126,30 @@ struct Connector: Sendable {
             .channelOption(.tcpOption(Self.keepaliveIdle), value: Self.keepaliveSeconds)
             .channelOption(.writeBufferWaterMark, value: Self.waterMark)
             .channelOption(.recvAllocator, value: Self.receiveBuffers)
-        let loop = group.next()
-        let ready = loop.makePromise(of: Void.self)
         let options = options
         let address = address
-        let channel: any Channel
-        do {
-            channel = try await bootstrap.connect(host: address.host, port: address.port) { channel in
-                channel.eventLoop.makeCompletedFuture {
+        // A name may have several addresses, and more than one be tried: each has a promise of its own.
+        let (channel, ready) = try await bootstrap.connect(host: address.host, port: address.port) { channel in
+            let ready = channel.eventLoop.makePromise(of: Void.self)
+            return channel.eventLoop.makeCompletedFuture {
+                do {
                     if options.sendRate != nil || options.receiveRate != nil {
                         try channel.pipeline.syncOperations.addHandler(
                             RateLimitHandler(send: options.sendRate, receive: options.receiveRate))
                     }
-                    let handler = HTTP1ClientHandler(address: address, options: options, ready: ready)
-                    try channel.pipeline.syncOperations.addHandlers([try tls(shown: shown, judging: trust), handler])
-                    return channel
+                    if let trust, let tls = try tls(shown: shown, judging: trust) {
+                        try channel.pipeline.syncOperations.addHandler(tls)
+                    }
+                    try install(channel, ready)
+                    return (channel, ready)
+                } catch {
+                    ready.fail(error)
+                    throw error
                 }
             }
-        } catch {
-            ready.fail(error)
-            throw error
         }
         let deadline = channel.eventLoop.scheduleTask(in: TimeAmount(options.connectTimeout)) {
-            ready.fail(BackupFailure(.unavailable, "\(address) did not finish the TLS handshake in time"))
+            ready.fail(BackupFailure(.unavailable, "\(address) did not answer in time"))
             channel.close(promise: nil)
         }
         do {
@@ -124,23 +160,19 @@ struct Connector: Sendable {
             channel.close(promise: nil)
             throw error
         }
-        let handler = try await channel.eventLoop.submit {
-            NIOLoopBound(
-                try channel.pipeline.syncOperations.handler(type: HTTP1ClientHandler.self),
-                eventLoop: channel.eventLoop)
-        }.get()
-        if shown.withLockedValue({ $0 }) == nil,
+        if trust != nil, shown.withLockedValue({ $0 }) == nil,
             let leaf = try await channel.nioSSL_peerCertificate().get()
         {
             let der = try leaf.toDERBytes()
             shown.withLockedValue { $0 = CertificateFingerprint(ofDER: der) }
         }
-        return Opened(channel: channel, handler: handler, fingerprint: shown.withLockedValue { $0 })
+        return (channel, shown.withLockedValue { $0 })
     }
 
     private func tls(
         shown: NIOLockedValueBox<CertificateFingerprint?>, judging trust: ServerTrust
-    ) throws -> NIOSSLClientHandler {
+    ) throws -> NIOSSLClientHandler? {
+        guard let context else { return nil }
         let isAddress = (try? SocketAddress(ipAddress: address.host, port: 0)) != nil
         let name = isAddress ? nil : address.host
         guard case .fingerprint(let wanted) = trust else {

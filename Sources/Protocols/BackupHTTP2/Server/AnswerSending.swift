@@ -137,8 +137,13 @@ extension HTTP2ServerHandler {
             HTTP2Frame(streamID: id, payload: .data(.init(data: .byteBuffer(buffer)))), promise: written,
             context: context)
         context.flush()
-        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        written.futureResult.whenSuccess { bound.value.noteSign() }
+        stream.stalledSince = stream.stalledSince ?? .now()
+        let bound = NIOLoopBound((self, stream), eventLoop: context.eventLoop)
+        written.futureResult.whenSuccess {
+            let (handler, stream) = bound.value
+            stream.stalledSince = nil
+            handler.noteSign()
+        }
         return written.futureResult
     }
 

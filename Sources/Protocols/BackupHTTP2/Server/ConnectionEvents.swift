@@ -27,6 +27,8 @@ package struct ConnectionTimers: Sendable {
     package var idle: Duration
     /// How long streams that would go on for ever may take to end when the server stops.
     package var feedGrace: Duration = .seconds(3)
+    /// Time after which such a stream is reset when its client takes nothing of what waits for it.
+    package var feedPatience: Duration = .seconds(60)
 
     package init(keepalive: Duration? = .seconds(120), idle: Duration = .seconds(15 * 60)) {
         self.keepalive = keepalive

@@ -67,7 +67,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     package func handlerAdded(context: ChannelHandlerContext) {
         write(HTTP2Windows.opening(), context: context)
         context.flush()
-        let interval = TimeAmount(min(timers.keepalive ?? timers.idle, timers.idle) / 4)
+        let interval = TimeAmount(min(timers.keepalive ?? timers.idle, timers.idle, timers.feedPatience) / 4)
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         timer = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
             bound.value.0.tick(context: bound.value.1)
@@ -262,7 +262,12 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
     }
 
     private func refill(_ event: NIOHTTP2WindowUpdatedEvent, context: ChannelHandlerContext) {
-        guard closeReason == nil, let size = event.inboundWindowSize else { return }
+        guard closeReason == nil else { return }
+        if let size = event.outboundWindowSize, let stream = streams[event.streamID] {
+            if stream.stalledSince != nil, size > stream.outboundWindow { stream.stalledSince = .now() }
+            stream.outboundWindow = size
+        }
+        guard let size = event.inboundWindowSize else { return }
         if event.streamID != .rootStream {
             guard let stream = streams[event.streamID] else { return }
             stream.window = size
@@ -333,6 +338,7 @@ package final class HTTP2ServerHandler: ChannelInboundHandler {
         guard !hasEnded else { return }
         if !streams.isEmpty { lastWork = .now() }
         if gate.isClosed { return noteSign() }
+        cutStalledFeeds(context: context)
         if NIODeadline.now() - lastWork >= TimeAmount(timers.idle) {
             return close(.noError, reason: "the client has been idle for too long", context: context)
         }

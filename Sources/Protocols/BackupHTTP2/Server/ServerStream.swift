@@ -1,3 +1,4 @@
+import NIOCore
 import NIOHPACK
 
 /// One request on an HTTP/2 connection, from its head to the end of its answer.
@@ -26,6 +27,10 @@ final class ServerStream {
     var isClosed = false
     /// Goes on until one side has enough: a stop does not wait for it.
     var isFeed = false
+    /// Since when a piece of the answer waits for the client to take any of it.
+    var stalledSince: NIODeadline?
+    /// The client's window as HTTP/2 reported it last.
+    var outboundWindow = 0
     /// The receive window as HTTP/2 reported it last.
     var window: Int
     /// Bytes of a streamed body that the budget counts.

@@ -67,6 +67,15 @@ extension HTTP2ServerHandler {
         context.flush()
     }
 
+    /// A client that takes nothing would hold what makes the answer for ever.
+    func cutStalledFeeds(context: ChannelHandlerContext) {
+        for (id, stream) in streams where stream.isFeed {
+            guard let since = stream.stalledSince, .now() - since >= TimeAmount(timers.feedPatience) else { continue }
+            write(HTTP2Frame(streamID: id, payload: .rstStream(.cancel)), context: context)
+        }
+        context.flush()
+    }
+
     // MARK: Stopping
 
     /// Asks what would never end by itself to end: requests see their bodies break off, and have a moment to say goodbye.

@@ -117,7 +117,9 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
         let body = try HTTP1Body(of: head)
         if surroundings.handler.takesStream(method: head.method, target: head.target) {
             // Its body may never end, and cannot be used without HTTP/2: only a refusal is to come.
-            return handle(IncomingRequest(head: head, reader: body, limit: 0), context: context)
+            let request = IncomingRequest(head: head, reader: body, limit: 0)
+            request.isLast = true
+            return handle(request, context: context)
         }
         let limit = surroundings.handler.bodyLimit(
             method: head.method, target: head.target, headers: head.fields.headers)
@@ -178,7 +180,7 @@ final class HTTP1ServerHandler: ChannelDuplexHandler, RemovableChannelHandler {
         switch answer {
         case .response(let response):
             guard context.channel.isActive else { return }
-            let keepsAlive = head.keepsAlive && request.reader.hasEnded && !isQuiescing
+            let keepsAlive = head.keepsAlive && request.reader.hasEnded && !request.isLast && !isQuiescing
             leavesBody = !request.reader.hasEnded
             answersFeed = response.isFeed
             send(
@@ -336,6 +338,8 @@ final class IncomingRequest {
     let limit: Int
     var body: [UInt8] = []
     let arrival = ContinuousClock.now
+    /// The connection ends with its answer.
+    var isLast = false
 
     init(head: HTTP1RequestHead, reader: HTTP1Body, limit: Int) {
         self.head = head
