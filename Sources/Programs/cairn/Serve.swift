@@ -143,6 +143,7 @@ struct Serve: AsyncParsableCommand {
     private static let tokenFileLimit = 4096
 
     func run() async throws {
+        OpenFileLimit.raise()
         try await ServerAssembly(self).run()
     }
 }
