@@ -11,12 +11,13 @@ import Testing
 struct OperationStoreTests {
     /// A store in a folder of its own, for the length of `body`.
     func withStore(
-        members: ConfigSection? = nil, _ body: (OperationStore, StateDatabase) async throws -> Void
+        members: ConfigSection? = nil, limits: OperationStore.Limits = OperationStore.Limits(),
+        _ body: (OperationStore, StateDatabase) async throws -> Void
     ) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "peers-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }
         let database = try StateDatabase(folder: StateFolder(path: folder.path))
-        try await body(OperationStore(database: database, members: members), database)
+        try await body(OperationStore(database: database, members: members, limits: limits), database)
         database.close()
     }
 
@@ -117,13 +118,15 @@ struct OperationStoreTests {
 
     @Test("come whole or not at all")
     func atomic() async throws {
-        try await withStore { (store, database) async throws in
+        var limits = OperationStore.Limits()
+        limits.series = 9
+        try await withStore(limits: limits) { (store, database) async throws in
             var bad = operation(2, flow: 2)
             bad.repoGuid = ""
             let event = created([operation(1, flow: 1), bad])
             await #expect(throws: PeerSyncFailure.self) { try await store.put(event, of: "a") }
             #expect(try await count(database, "a") == 0)
-            let plans = created((1...10_001).map { operation($0, flow: 1, plan: "p\($0)") })
+            let plans = created((1...10).map { operation($0, flow: 1, plan: "p\($0)") })
             await #expect(throws: PeerSyncFailure.self) { try await store.put(plans, of: "a") }
             #expect(try await count(database, "a") == 0)
         }

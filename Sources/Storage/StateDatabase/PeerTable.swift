@@ -119,7 +119,7 @@ extension StateReader {
             conditions.append("+o.status IN (\(statuses.map(String.init).joined(separator: ",")))")
         }
         if let kinds = filter.kinds {
-            conditions.append("kind IN (\(kinds.map(String.init).joined(separator: ",")))")
+            conditions.append("o.kind IN (\(kinds.map(String.init).joined(separator: ",")))")
         }
         if let since = filter.since {
             conditions.append("o.start >= ?")

@@ -9,12 +9,18 @@ import Synchronization
 /// one transaction is being written goes into the next one together, so that a thousand members cost few waits for the
 /// disk. Each member's changes happen in the order of its calls.
 package final class OperationStore: Sendable {
-    /// Operations of one member that are kept at most.
-    package static let maxOperations = 1_000_000
-    /// Operations of all members that are kept at most.
-    package static let maxOperationsOfAll = 10_000_000
-    /// Different instances, repos and plans that one member's operations may name.
-    package static let maxSeries = 10_000
+    /// How much is kept.
+    package struct Limits: Sendable {
+        /// Operations of one member.
+        package var operations = 1_000_000
+        /// Operations of all members.
+        package var operationsOfAll = 10_000_000
+        /// Different instances, repos and plans that one member's operations name.
+        package var series = 10_000
+
+        package init() {}
+    }
+
     /// Events that may wait; each session has one at most.
     package static let maxWaiting = 4096
     /// A transaction takes no further event when it has so many operations, or so many bytes of them.
@@ -49,13 +55,17 @@ package final class OperationStore: Sendable {
 
     private let database: StateDatabase
     private let members: ConfigSection?
+    private let limits: Limits
     private let state = Mutex(State())
 
     /// - Parameter members: Where members have their entries. What comes from one without an entry is dropped, so that
     ///   nothing of a removed member comes back. Nil: not asked.
-    package init(database: StateDatabase, members: ConfigSection? = PeerDirectory.section) {
+    package init(
+        database: StateDatabase, members: ConfigSection? = PeerDirectory.section, limits: Limits = Limits()
+    ) {
         self.database = database
         self.members = members
+        self.limits = limits
     }
 
     // MARK: - Events
@@ -84,7 +94,7 @@ package final class OperationStore: Sendable {
     private func put(
         _ operations: [WireOperation], of keyID: String, while isCurrent: @escaping @Sendable () -> Bool
     ) async throws -> [OperationChange] {
-        guard operations.count <= Self.maxOperations else { throw Self.tooMany() }
+        guard operations.count <= limits.operations else { throw limits.tooMany() }
         let received = try operations.map { try ReceivedOperation($0) }
         guard !received.isEmpty else { return [] }
         let records = received.map { Self.record($0, of: keyID) }
@@ -118,9 +128,9 @@ package final class OperationStore: Sendable {
     package func compare(
         ids: [Int64], counters: [Int64], of keyID: String, while isCurrent: @escaping @Sendable () -> Bool = { true }
     ) async throws -> [Int64] {
-        guard ids.count <= Self.maxOperations else {
+        guard ids.count <= limits.operations else {
             throw PeerSyncFailure(
-                .tooLarge, "a manifest of \(ids.count) operations; \(Self.maxOperations) are kept of a member")
+                .tooLarge, "a manifest of \(ids.count) operations; \(limits.operations) are kept of a member")
         }
         let found = try await database.read { state in
             ManifestComparison(ids: ids, counters: counters, stored: try state.peerOperationCounters(of: keyID))
@@ -172,11 +182,11 @@ package final class OperationStore: Sendable {
     private func write() async {
         while let jobs = nextJobs() {
             do {
-                let results = try await database.write { [members] state in
+                let results = try await database.write { [members, limits] state in
                     try jobs.map { job in
                         do {
                             return Result<[PeerOperationPlace], any Error>.success(
-                                try state.attempt { try Self.apply(job, members: members, in: state) })
+                                try state.attempt { try Self.apply(job, members, limits, in: state) })
                         } catch let failure as PeerSyncFailure {
                             return .failure(failure)
                         }
@@ -207,7 +217,7 @@ package final class OperationStore: Sendable {
     }
 
     private static func apply(
-        _ job: Job, members: ConfigSection?, in state: StateWriter
+        _ job: Job, _ members: ConfigSection?, _ limits: Limits, in state: StateWriter
     ) throws -> [PeerOperationPlace] {
         guard job.isCurrent() else {
             throw PeerSyncFailure(.displaced, "a newer session of the member has begun")
@@ -221,20 +231,17 @@ package final class OperationStore: Sendable {
             return []
         case .put(let records):
             let places = try state.put(records)
-            guard try state.peerSeriesCount(of: job.keyID) <= maxSeries else {
-                throw PeerSyncFailure(.tooLarge, "operations of more than \(maxSeries) repos and plans of one member")
+            guard try state.peerSeriesCount(of: job.keyID) <= limits.series else {
+                throw PeerSyncFailure(
+                    .tooLarge, "operations of more than \(limits.series) repos and plans of one member")
             }
             guard places.contains(where: { $0.previousStatus == nil }) else { return places }
-            guard try state.peerOperationCount(of: job.keyID) <= maxOperations else { throw tooMany() }
-            guard try state.peerOperationCount() <= maxOperationsOfAll else {
-                throw PeerSyncFailure(.tooLarge, "more than \(maxOperationsOfAll) operations of all members")
+            guard try state.peerOperationCount(of: job.keyID) <= limits.operations else { throw limits.tooMany() }
+            guard try state.peerOperationCount() <= limits.operationsOfAll else {
+                throw PeerSyncFailure(.tooLarge, "more than \(limits.operationsOfAll) operations of all members")
             }
             return places
         }
-    }
-
-    private static func tooMany() -> PeerSyncFailure {
-        PeerSyncFailure(.tooLarge, "more than \(maxOperations) operations of one member")
     }
 
     private static func record(_ received: ReceivedOperation, of keyID: String) -> PeerOperationRecord {
@@ -246,6 +253,12 @@ package final class OperationStore: Sendable {
             repo: operation.repoID, repoGUID: operation.repoGuid, plan: operation.planID,
             message: String(decoding: operation.displayMessage.utf8.prefix(maxMessageBytes), as: UTF8.self),
             payload: received.payload)
+    }
+}
+
+extension OperationStore.Limits {
+    fileprivate func tooMany() -> PeerSyncFailure {
+        PeerSyncFailure(.tooLarge, "more than \(operations) operations of one member")
     }
 }
 
