@@ -101,7 +101,8 @@ struct OperationStoreModelTests {
                     event.updatedOperations.operations = operations
                 }
                 let ids = try? await store.put(event, of: keyID).map(\.id)
-                #expect(model.put(operations, of: keyID, ids: ids), comment)
+                let isRight = model.put(operations, of: keyID, ids: ids)
+                #expect(isRight, comment)
             case 11..<14:
                 var event = WireOperationEvent()
                 event.deletedOperations.values = (0..<6).map { _ in Int64.random(in: -2...30, using: &random) }
