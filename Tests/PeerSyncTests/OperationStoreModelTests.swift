@@ -60,7 +60,8 @@ private struct StoreModel {
     }
 
     mutating func keep(_ listed: Set<Int64>, of keyID: String) {
-        members[keyID]?.entries = members[keyID]?.entries.filter { listed.contains($0.key) } ?? [:]
+        let kept = members[keyID]?.entries.filter { listed.contains($0.key) } ?? [:]
+        members[keyID]?.entries = kept
     }
 
     mutating func remove(_ ids: [Int64], of keyID: String) {
