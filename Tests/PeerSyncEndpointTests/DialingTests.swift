@@ -13,7 +13,7 @@ import Testing
 @testable import PeerSyncEndpoint
 
 /// Answers at the hub's path below `/prefix` with what it was made with, and remembers the requests.
-private final class FakeHub: RESTHandler {
+private final class DialedHub: RESTHandler {
     /// nil: the stream goes to ``serve(_:)``.
     private let fixed: RESTResponse?
     let requests = Mutex<[RESTRequest]>([])
@@ -64,7 +64,7 @@ struct DialingTests {
 
     /// Runs with a listener; the URL that is given ends with the prefix.
     private func withHub(
-        _ hub: FakeHub, plain: Bool = false, _ body: (HubAddress, Listener) async throws -> Void
+        _ hub: DialedHub, plain: Bool = false, _ body: (HubAddress, Listener) async throws -> Void
     ) async throws {
         let folder = try FileSystem.makeTemporaryFolder(prefix: "cairn-dialing-")
         defer { try? FileSystem.removeTree(folder) }
@@ -91,7 +91,7 @@ struct DialingTests {
     @Test(
         "exchanges items over TLS and in plain text, with the head of the original's client", arguments: [false, true])
     func exchanges(plain: Bool) async throws {
-        let hub = FakeHub()
+        let hub = DialedHub()
         try await withHub(hub, plain: plain) { address, _ in
             let stream = try await dialer.dial(address)
             for text in ["first", "second", ""] {
@@ -123,7 +123,7 @@ struct DialingTests {
 
     @Test("tells with what the hub has ended a stream, also while items are sent")
     func refused() async throws {
-        try await withHub(FakeHub()) { address, _ in
+        try await withHub(DialedHub()) { address, _ in
             let stream = try await dialer.dial(address)
             try await stream.send(bytes("refuse"))
             for _ in 0..<100 { try? await stream.send([UInt8](repeating: 1, count: 1000)) }
@@ -139,7 +139,7 @@ struct DialingTests {
         let whole = Envelope(payload: [1, 2, 3]).encoded
         let answer = RESTResponse(
             status: 200, headers: [("content-type", StreamHead.contentType)], body: .bytes(whole))
-        try await withHub(FakeHub(answer: answer)) { address, _ in
+        try await withHub(DialedHub(answer: answer)) { address, _ in
             let stream = try await dialer.dial(address)
             #expect(try await stream.receive() == [1, 2, 3])
             await #expect(throws: PeerSyncFailure.self) { _ = try await stream.receive() }
@@ -149,7 +149,7 @@ struct DialingTests {
 
     @Test("takes no large item before the hub is trusted")
     func strangers() async throws {
-        try await withHub(FakeHub()) { address, _ in
+        try await withHub(DialedHub()) { address, _ in
             let stream = try await dialer.dial(address)
             try await stream.send(bytes("trust"))
             #expect(try await stream.receive() != nil)
@@ -162,7 +162,7 @@ struct DialingTests {
 
     @Test("tells the hub when a stream is closed, and its own side when the hub stops")
     func closing() async throws {
-        let hub = FakeHub()
+        let hub = DialedHub()
         try await withHub(hub) { address, listener in
             let closed = try await dialer.dial(address)
             try await closed.send(bytes("here"))
@@ -191,7 +191,7 @@ struct DialingTests {
     func noHub(status: Int, headers: [(String, String)], expected: String) async throws {
         let answer = RESTResponse(
             status: status, headers: headers.map { (name: $0.0, value: $0.1) }, body: .bytes([1, 2, 3]))
-        try await withHub(FakeHub(answer: answer)) { address, _ in
+        try await withHub(DialedHub(answer: answer)) { address, _ in
             let stream = try await dialer.dial(address)
             try? await stream.send(bytes("hello"))
             let failure = await #expect(throws: BackupFailure.self) { _ = try await stream.receive() }
@@ -204,7 +204,7 @@ struct DialingTests {
 
     @Test("says what is wrong where scheme, certificate or port do not fit")
     func misfits() async throws {
-        try await withHub(FakeHub()) { address, _ in
+        try await withHub(DialedHub()) { address, _ in
             // Plain text to a hub with TLS.
             let stream = try await dialer.dial(try HubAddress(parsing: "http://127.0.0.1:\(address.port)"))
             try? await stream.send(bytes("hello"))
@@ -223,7 +223,7 @@ struct DialingTests {
                     try HubAddress(parsing: "https://127.0.0.1:\(address.port)", fingerprint: "xyz"))
             }
         }
-        try await withHub(FakeHub(), plain: true) { address, _ in
+        try await withHub(DialedHub(), plain: true) { address, _ in
             let failure = await #expect(throws: BackupFailure.self) {
                 _ = try await dialer.dial(try HubAddress(parsing: "https://127.0.0.1:\(address.port)"))
             }
@@ -234,7 +234,7 @@ struct DialingTests {
 
     @Test("keeps a hundred streams open at once, and a stop ends them all")
     func many() async throws {
-        let hub = FakeHub()
+        let hub = DialedHub()
         try await withHub(hub, plain: true) { address, listener in
             let streams = try await withThrowingTaskGroup(of: (any PeerStream).self) { group in
                 for index in 0..<100 {
