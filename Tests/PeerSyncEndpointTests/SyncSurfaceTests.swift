@@ -42,7 +42,7 @@ struct SyncSurfaceTests {
 
     @Test("goes both ways, takes compressed messages, and ends as the hub says")
     func echo() async throws {
-        let world = try await EndpointWorld(serve: FakeHub.echo)
+        let world = try await EndpointWorld(serve: ScriptedHub.echo)
         let zipped = try #require(Gzip.compress([4, 5, 6]))
         let bytes = Envelope(payload: [1]).encoded + Envelope(payload: zipped, isCompressed: true).encoded
         let response = try await world.response(
@@ -61,7 +61,7 @@ struct SyncSurfaceTests {
 
     @Test("refuses what is too large, before and after it is decompressed, and what is no message")
     func hostile() async throws {
-        let world = try await EndpointWorld(serve: FakeHub.echo)
+        let world = try await EndpointWorld(serve: ScriptedHub.echo)
         let bomb = try #require(Gzip.compress([UInt8](repeating: 0, count: EnvelopeReader.limitOfStrangers + 1)))
         for (bytes, code) in [
             ([0, 0xff, 0xff, 0xff, 0xff], StreamEnd.Code.resourceExhausted), ([0, 0, 1, 0, 1], .resourceExhausted),
@@ -79,7 +79,7 @@ struct SyncSurfaceTests {
 
     @Test("takes larger messages from those that the hub trusts")
     func trust() async throws {
-        let world = try await EndpointWorld(serve: FakeHub.trusting)
+        let world = try await EndpointWorld(serve: ScriptedHub.trusting)
         let large = [UInt8](repeating: 3, count: EnvelopeReader.limitOfStrangers * 2)
         let response = try await world.response(
             EndpointWorld.syncRequest(stream: Pieces(Envelope(payload: large).encoded)))
@@ -90,7 +90,7 @@ struct SyncSurfaceTests {
 
     @Test("ends when the time is over that the client has set")
     func timeout() async throws {
-        let world = try await EndpointWorld(serve: FakeHub.echo)
+        let world = try await EndpointWorld(serve: ScriptedHub.echo)
         let response = try await world.response(
             EndpointWorld.syncRequest([
                 ("content-type", "application/connect+proto"), ("connect-timeout-ms", "20"),
@@ -104,7 +104,7 @@ struct SyncSurfaceTests {
         let trusts = Mutex(false)
         let world = try await EndpointWorld { stream in
             if trusts.withLock({ $0 }) { stream.trust() }
-            return await FakeHub.echo(stream)
+            return await ScriptedHub.echo(stream)
         }
         var held: [RESTResponse] = []
         for port in 0..<PeerLimits.strangersPerAddress {

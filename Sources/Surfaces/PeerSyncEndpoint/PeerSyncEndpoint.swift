@@ -17,13 +17,14 @@ package struct PeerSyncEndpoint: RESTHandler {
     ///   - next: Answers all other paths.
     ///   - gate: Shared by all listeners.
     ///   - workers: Write the audit log.
+    ///   - patience: How long a member may take nothing of what waits for it.
     package init(
         before next: any RESTHandler, hub: any PeerHub, administration: any PeerAdministration,
         access: AccessControl, gate: StrangerGate, workers: WorkerPool, delays: CallDelays = CallDelays(),
-        time: TimeSource, log: Logger
+        patience: Duration = PeerLimits.sendPatience, time: TimeSource, log: Logger
     ) {
         self.next = next
-        sync = SyncSurface(hub: hub, gate: gate, log: log)
+        sync = SyncSurface(hub: hub, gate: gate, patience: patience, log: log)
         calls = CallSurface(
             administration: administration, login: CallerLogin(access: access), workers: workers, delays: delays,
             time: time, log: log)
@@ -32,7 +33,7 @@ package struct PeerSyncEndpoint: RESTHandler {
     /// The stream of members alone, for a listener without TLS: whatever needs a login is not there.
     package init(hub: any PeerHub, gate: StrangerGate, log: Logger) {
         next = nil
-        sync = SyncSurface(hub: hub, gate: gate, log: log)
+        sync = SyncSurface(hub: hub, gate: gate, patience: PeerLimits.sendPatience, log: log)
         calls = nil
     }
 

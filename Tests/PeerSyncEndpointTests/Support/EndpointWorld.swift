@@ -26,7 +26,7 @@ final class EndpointWorld: Sendable {
     let folder: TemporaryFolder
     let database: StateDatabase
     let access: AccessControl
-    let hub: FakeHub
+    let hub: ScriptedHub
     let administration = FakeAdministration()
     let endpoint: PeerSyncEndpoint
     let plain: PeerSyncEndpoint
@@ -34,7 +34,7 @@ final class EndpointWorld: Sendable {
     init(
         limits: StrangerGate.Limits = .init(),
         delays: CallDelays = CallDelays(unauthenticated: .zero, unauthorized: .zero),
-        serve: @escaping FakeHub.Serve = { _ in .clean }
+        patience: Duration = PeerLimits.sendPatience, serve: @escaping ScriptedHub.Serve = { _ in .clean }
     ) async throws {
         folder = try TemporaryFolder()
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -48,11 +48,12 @@ final class EndpointWorld: Sendable {
             try await access.addUser(NewUser(id: id, password: String(parts[1])), by: root)
             try access.changeACL(ACLChange(path: .root, role: role, subject: id), by: root)
         }
-        hub = FakeHub(serve)
+        hub = ScriptedHub(serve)
         let gate = StrangerGate(limits: limits)
         endpoint = PeerSyncEndpoint(
             before: Elsewhere(), hub: hub, administration: administration, access: access, gate: gate,
-            workers: WorkerPool(name: "test", width: 1), delays: delays, time: .system, log: log)
+            workers: WorkerPool(name: "test", width: 1), delays: delays, patience: patience, time: .system,
+            log: log)
         plain = PeerSyncEndpoint(hub: hub, gate: gate, log: log)
     }
 
@@ -137,7 +138,7 @@ struct Elsewhere: RESTHandler {
 }
 
 /// A hub that does what a test says.
-final class FakeHub: PeerHub {
+final class ScriptedHub: PeerHub {
     typealias Serve = @Sendable (any PeerStream) async -> StreamEnd
 
     private let body: Serve

@@ -89,6 +89,7 @@ final class FakeAdministration: PeerAdministration {
     }
 
     func lastResults() async throws -> [PlanResult] { throw Self.unused }
+    func alerts() async throws -> [PeerAlert] { throw Self.unused }
 
     func log(of operation: Int64) async throws -> AsyncThrowingStream<[UInt8], any Error> {
         guard operation == 3 else { throw BackupFailure(.notFound, "no such log") }

@@ -10,6 +10,7 @@ import PeerSyncProtocol
 struct SyncSurface: Sendable {
     let hub: any PeerHub
     let gate: StrangerGate
+    let patience: Duration
     let log: Logger
 
     func answer(_ request: RESTRequest) -> RESTResponse {
@@ -38,7 +39,7 @@ struct SyncSurface: Sendable {
     ) -> any ByteSource {
         let stream = ConnectServerStream(
             peerAddress: PeerNetwork.address(of: request.peer), request: body, encoding: head.encoding,
-            onTrust: { place.trust() })
+            patience: patience, onTrust: { place.trust() })
         let timer = head.timeout.map { timeout in
             Task {
                 try await Task.sleep(for: timeout)
