@@ -249,7 +249,7 @@ struct PeerTests {
             keyID: "ed25519.box2", originalID: 42, originalFlow: 42, counter: 1, kind: 100, status: 4,
             start: 1_700_000_000_123, end: 1_700_000_060_000, instance: "box2", repo: "main", repoGUID: "guid",
             plan: "web", message: "disk is full", payload: [])
-        try world.database.write { try $0.put([record]) }
+        _ = try world.database.write { try $0.put([record]) }
         let stored = try #require(try world.database.read { try $0.peerOperations(PeerOperationFilter()) }.first)
         return PeerOperation(stored: stored, message: message, instanceID: "box2")
     }

@@ -1,5 +1,6 @@
 import AccessControl
 import BackupFormats
+import BackupServer
 import Listener
 import Logging
 import ManagementAPI
@@ -8,11 +9,13 @@ import PeerSyncEndpoint
 import Platform
 import ServiceLifecycle
 import StateDatabase
+import Tasks
 
 /// The parts of peer sync, put together.
 struct PeerParts {
     let service: PeerService
     private let hub: HubService
+    private let member: MemberService
     private let gate = StrangerGate()
     private let access: AccessControl
     private let workers: WorkerPool
@@ -20,8 +23,8 @@ struct PeerParts {
     private let logger: Logger
 
     init(
-        command: Serve, database: StateDatabase, access: AccessControl, workers: WorkerPool, time: TimeSource,
-        logger: Logger
+        command: Serve, database: StateDatabase, access: AccessControl, stores: DatastoreRegistry, tasks: TaskRegistry,
+        workers: WorkerPool, time: TimeSource, logger: Logger
     ) throws {
         self.access = access
         self.workers = workers
@@ -31,6 +34,11 @@ struct PeerParts {
         let states = PeerStates()
         hub = try HubService(
             directory: directory, states: states, store: OperationStore(database: database), database: database,
+            workers: workers, time: time, log: logger)
+        member = MemberService(
+            directory: directory, states: states, dialer: HTTP2PeerDialer(log: logger),
+            feed: MemberFeed(
+                stores: stores, tasks: tasks, database: database, directory: directory, time: time, log: logger),
             workers: workers, time: time, log: logger)
         service = PeerService(
             directory: directory, states: states, hub: hub, database: database, workers: workers, time: time,
@@ -52,21 +60,26 @@ struct PeerParts {
     }
 
     /// What runs beside the listeners.
-    var sessions: PeerSessions { PeerSessions(service: service, hub: hub) }
+    var sessions: PeerSessions { PeerSessions(service: service, hub: hub, member: member) }
 }
 
 /// Keeps the sessions with peers, and ends them in order when the server stops.
 struct PeerSessions: Service {
     let service: PeerService
     let hub: HubService
+    let member: MemberService
 
     func run() async throws {
-        await cancelWhenGracefulShutdown {
-            await withDiscardingTaskGroup { group in
-                group.addTask { await hub.run() }
-                group.addTask { await service.watch() }
+        await withGracefulShutdownHandler {
+            await cancelWhenGracefulShutdown {
+                await withDiscardingTaskGroup { group in
+                    group.addTask { await hub.run() }
+                    group.addTask { await service.watch() }
+                    group.addTask { await member.run() }
+                }
             }
+        } onGracefulShutdown: {
+            hub.stop()
         }
-        hub.stop()
     }
 }

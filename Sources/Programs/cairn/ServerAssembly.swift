@@ -73,7 +73,8 @@ struct ServerAssembly {
             everyMinute: [("jobs", { try jobs.runDue() }), ("metrics", { try history.record() })],
             sometimes: [("overdue", { try alerts.refresh() }), ("task logs", { try registry.rotate() })])
         peers = try PeerParts(
-            command: command, database: database, access: access, workers: workers, time: time, logger: logger)
+            command: command, database: database, access: access, stores: stores, tasks: tasks, workers: workers,
+            time: time, logger: logger)
         let services = RESTServices(
             access: access, tasks: tasks, stores: stores, content: ContentService(stores: stores, access: access),
             maintenance: maintenance, jobs: jobs, alerts: alerts, history: history, sync: sync, peers: peers.service,

@@ -17,6 +17,18 @@ package struct PeerAlert: Hashable, Sendable {
     /// When it ended, or was due; Unix seconds.
     package let since: Int64
     package let text: String
+
+    package init(
+        subject: Subject, keyID: String, instanceID: String, repo: String, plan: String, since: Int64, text: String
+    ) {
+        self.subject = subject
+        self.keyID = keyID
+        self.instanceID = instanceID
+        self.repo = repo
+        self.plan = plan
+        self.since = since
+        self.text = text
+    }
 }
 
 extension PeerService {
