@@ -46,8 +46,11 @@ final class MemoryStream: PeerStream {
     /// The member's half close: the hub receives nil after what was sent before.
     func finish() { outgoing.end(.success(())) }
 
-    /// The hub's end of the stream: the member receives what was sent before, then `end` is thrown.
-    func end(_ end: StreamEnd) { outgoing.end(.failure(end)) }
+    /// The hub's end of the stream: the member receives what was sent before, then `end` is thrown; it sends no more.
+    func end(_ end: StreamEnd) {
+        outgoing.end(.failure(end))
+        incoming.end(.failure(Cut()))
+    }
 }
 
 /// One direction.

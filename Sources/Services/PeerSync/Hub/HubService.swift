@@ -118,7 +118,8 @@ package final class HubService: PeerHub {
         let end = await ending.wait()
         running.cancel()
         leave(session, end)
-        await save(member.keyID)
+        // In a task of its own: this one is cancelled with the session.
+        Task { await save(member.keyID) }
     }
 
     private func refuse(_ error: any Error, _ stream: any PeerStream, _ ending: SessionEnding) async {
