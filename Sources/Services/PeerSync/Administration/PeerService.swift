@@ -146,10 +146,11 @@ package final class PeerService: PeerAdministration {
     }
 
     func read(_ stored: StoredPeerOperation) throws -> PeerOperation {
-        let message: WireOperation
+        var message: WireOperation
         do { message = try WireOperation(serializedBytes: stored.record.payload) } catch {
             throw BackupFailure(.corruptData, "The operation \(stored.id) of a peer cannot be read", cause: error)
         }
+        message.originalInstanceKeyid = stored.record.keyID
         let instance = directory.peer(keyID: stored.record.keyID)?.instanceID ?? stored.record.instance
         return PeerOperation(stored: stored, message: message, instanceID: instance)
     }
