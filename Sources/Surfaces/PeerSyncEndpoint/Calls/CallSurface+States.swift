@@ -43,6 +43,8 @@ extension CallSurface {
                     "subjects": .array(result.subjects.map(JSONValue.string)),
                 ])
         } catch let failure as BackupFailure where failure.kind == .conflict {
+            let isConnected = try? await administration.peer(request.peerKeyid).state == .connected
+            guard isConnected != true else { throw failure }
             // This is how callers know a peer that is not connected.
             throw BackupFailure(.notFound, failure.summary, cause: failure)
         }
