@@ -266,6 +266,8 @@ final class MemberSession: Sendable {
             "a hub tried to push settings; they were refused",
             metadata: ["hub": "\(peer.instanceID)", "elements": "\(count)"])
         states.update(record) { $0.statusMessage = "hub tried to push settings; refused" }
+        // There is no answer to a push: the hub sees by the settings what became of it.
+        outbox.want(.config)
     }
 }
 
