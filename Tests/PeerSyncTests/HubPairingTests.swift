@@ -7,7 +7,7 @@ import StateDatabase
 import SwiftProtobuf
 import Testing
 
-@Suite("A hub, when somebody opens a session,")
+@Suite("A hub, when somebody opens a session,", .timeLimit(.minutes(10)))
 struct HubPairingTests {
     @Test("takes a new member by its pairing secret once, and knows it from then on")
     func pairs() async throws {
@@ -76,9 +76,30 @@ struct HubPairingTests {
         let impostor = TestMember(try PeerIdentity(), named: "web", of: hub)
         try? await impostor.introduce(secret: token.secret)
         #expect(await impostor.end.value == Self.refusal)
+        #expect(hub.states.state(of: identity.keyID)?.state == .connected)
         // Not even a token is used up by it, and the member's own session goes on.
         #expect(try await hub.administration.tokens().map(\.uses) == [1, 0])
         try await member.settle()
+        // When it is not connected, its state tells what is wrong.
+        member.stream.finish()
+        _ = await member.end.value
+        try await eventually("it is gone") { hub.states.state(of: identity.keyID)?.state == .disconnected }
+        let later = TestMember(identity, named: "db", of: hub)
+        try? await later.introduce()
+        _ = await later.end.value
+        #expect(hub.states.state(of: identity.keyID)?.state == .errorAuth)
+    }
+
+    @Test("holds a refusal back")
+    func delay() async throws {
+        var settings = TestHub.settings
+        settings.refusalDelay = .milliseconds(200)
+        let hub = try TestHub(settings: settings)
+        let member = TestMember(try PeerIdentity(), named: "web", of: hub)
+        let start = ContinuousClock.now
+        try? await member.introduce(secret: "wrong")
+        #expect(await member.end.value == Self.refusal)
+        #expect(ContinuousClock.now - start >= .milliseconds(200))
     }
 
     @Test("lets only one of two pair that show the same secret at once")

@@ -6,7 +6,7 @@ import StateDatabase
 import SwiftProtobuf
 import Testing
 
-@Suite("Settings that a hub sends to a member")
+@Suite("Settings that a hub sends to a member", .timeLimit(.minutes(10)))
 struct HubPushTests {
     static func plan(_ id: String, paths: [String] = ["/srv"]) -> WirePlan {
         WirePlan.with {
@@ -139,7 +139,7 @@ struct HubPushTests {
     }
 }
 
-@Suite("Logs of a member that is a Cairn")
+@Suite("Logs of a member that is a Cairn", .timeLimit(.minutes(10)))
 struct HubLogTests {
     func piece(_ id: String, _ text: String, error: String = "") -> PeerItem {
         var data = WireSyncStreamItem.SyncActionReceiveLogData()

@@ -7,7 +7,7 @@ import StateDatabase
 import SwiftProtobuf
 import Testing
 
-@Suite("A hub, in the session of a member,")
+@Suite("A hub, in the session of a member,", .timeLimit(.minutes(10)))
 struct HubSessionTests {
     static func created(_ operations: [WireOperation]) -> PeerItem {
         var event = WireOperationEvent()
@@ -244,6 +244,19 @@ struct HubSessionTests {
         try await eventually("it is noted") {
             hub.states.state(of: member.identity.keyID)?.state == .disconnected
         }
+    }
+
+    @Test("is read from no faster than is agreed, for long")
+    func pace() async throws {
+        var settings = TestHub.settings
+        settings.itemBurst = 2
+        settings.itemsPerSecond = 100
+        let hub = try TestHub(settings: settings)
+        let member = try await hub.pair(try PeerIdentity(), named: "web")
+        let start = ContinuousClock.now
+        for _ in 0..<30 { try await member.send(.heartbeat(capabilities: [])) }
+        try await member.settle()
+        #expect(ContinuousClock.now - start >= .milliseconds(250))
     }
 
     @Test("does not mind a member whose clock is a year off")

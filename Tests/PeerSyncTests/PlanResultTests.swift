@@ -6,7 +6,7 @@ import StateDatabase
 import SwiftProtobuf
 import Testing
 
-@Suite("The plan of a member")
+@Suite("The plan of a member", .timeLimit(.minutes(10)))
 struct PlanResultTests {
     static let day: Int64 = 86_400
 

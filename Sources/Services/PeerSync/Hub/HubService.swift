@@ -47,7 +47,8 @@ package final class HubService: PeerHub {
         views = PeerViews(database: database, states: states)
         pushes = try ConfigPushes(database: database, settings: settings, time: time, log: log)
         reception = Reception(
-            directory: directory, tokens: tokens, settings: settings, workers: workers, time: time, log: log)
+            directory: directory, states: states, tokens: tokens, settings: settings, workers: workers, time: time,
+            log: log)
         delays = RefusalDelays(unit: settings.refusalDelay)
         try views.restore(directory.peers.filter { $0.role == .member })
         directory.observe { [weak self] change in self?.follow(change) }
@@ -59,7 +60,12 @@ package final class HubService: PeerHub {
             group.addTask {
                 while !Task.isCancelled {
                     try? await Task.sleep(for: self.settings.saveInterval)
-                    for session in self.sessions { await self.save(session.member.keyID) }
+                    await self.save(self.sessions.map(\.member.keyID))
+                }
+            }
+            group.addTask {
+                do { try await self.store.sweep() } catch {
+                    self.log.warning("operations of removed peers not swept", metadata: ["reason": "\(error)"])
                 }
             }
             group.addTask {
@@ -96,7 +102,7 @@ package final class HubService: PeerHub {
         let end = await withTaskCancellationHandler {
             await ending.wait()
         } onCancel: {
-            ending.set(.stopped)
+            ending.set(.lost)
         }
         work.cancel()
         return end.end
@@ -119,7 +125,7 @@ package final class HubService: PeerHub {
         running.cancel()
         leave(session, end)
         // In a task of its own: this one is cancelled with the session.
-        Task { await save(member.keyID) }
+        Task { await save([member.keyID]) }
     }
 
     private func refuse(_ error: any Error, _ stream: any PeerStream, _ ending: SessionEnding) async {
@@ -178,12 +184,14 @@ package final class HubService: PeerHub {
             $0.statusMessage = end.reason
         }
         pushes.sessionEnded(of: keyID)
-        log.info("peer left", metadata: ["peer": "\(session.member.instanceID)", "reason": "\(end.reason)"])
+        log.log(
+            level: end.state == .disconnected ? .info : .warning, "peer left",
+            metadata: ["peer": "\(session.member.instanceID)", "reason": "\(end.reason)"])
     }
 
-    private func save(_ keyID: String) async {
-        do { try await views.save(keyID) } catch {
-            log.warning("state of a peer not stored", metadata: ["key": "\(keyID)", "reason": "\(error)"])
+    private func save(_ keyIDs: [String]) async {
+        do { try await views.save(keyIDs) } catch {
+            log.warning("states of peers not stored", metadata: ["reason": "\(error)"])
         }
     }
 

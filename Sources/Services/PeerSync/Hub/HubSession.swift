@@ -1,6 +1,6 @@
 import BackupFormats
-import Logging
 package import PeerSyncProtocol
+import Platform
 import SwiftProtobuf
 import Synchronization
 
@@ -11,6 +11,8 @@ package final class HubSession: Sendable {
     static let maxQueued = 256
     /// Names that are kept of a member's repos, and of its plans.
     static let maxResources = 10_000
+    /// Larger items are opened and read on a worker.
+    private static let largeItem = 256 << 10
     /// Largest view of its settings that is kept of a member.
     static let maxConfigBytes = 2 << 20
 
@@ -116,7 +118,10 @@ package final class HubSession: Sendable {
         while let bytes = try await stream.receive() {
             let wait = bucket.take()
             if wait > .zero { try await Task.sleep(for: wait) }
-            for effect in try channel.receive(bytes) {
+            let effects =
+                bytes.count > Self.largeItem
+                ? try await hub.workers.run { [channel] in try channel.receive(bytes) } : try channel.receive(bytes)
+            for effect in effects {
                 guard !ending.isOver else { return .closed }
                 if case .received(let item) = effect { try await take(item) }
             }

@@ -9,6 +9,7 @@ import SwiftProtobuf
 /// secret. (Spec: backrest-sync §5.1, §5.2.)
 struct Reception: Sendable {
     let directory: PeerDirectory
+    let states: PeerStates
     let tokens: PairingTokens
     let settings: HubSettings
     let workers: WorkerPool
@@ -45,9 +46,12 @@ struct Reception: Sendable {
                 throw PeerSyncFailure(.authentication, "'\(peer.instanceID)' is a hub of ours, not a member")
             }
             guard peer.instanceID == handshake.instanceID else {
-                throw PeerSyncFailure(
-                    .authentication,
-                    "the key of '\(peer.instanceID)' came with the name '\(handshake.instanceID)'")
+                let reason = "the key of '\(peer.instanceID)' came with the name '\(handshake.instanceID)'"
+                states.note(keyID) { state in
+                    state.state = .errorAuth
+                    state.statusMessage = "\(reason): remove the peer and pair it anew under its new name"
+                }
+                throw PeerSyncFailure(.authentication, reason)
             }
             return peer
         }

@@ -1,3 +1,4 @@
+import BackupFormats
 import PeerSyncProtocol
 import Synchronization
 
@@ -22,6 +23,7 @@ struct SessionEnd: Sendable {
     static let stopped = SessionEnd(.clean, .disconnected, "this server stops")
     static let displaced = SessionEnd(
         StreamEnd(PeerSyncFailure(.displaced, "")), .disconnected, "a newer session of the same peer took its place")
+    static let lost = SessionEnd(.clean, .disconnected, "the connection ended")
     static let silent = SessionEnd(.clean, .disconnected, "nothing was heard of it for long")
 
     static func refused(_ reason: String) -> SessionEnd {
@@ -34,10 +36,17 @@ struct SessionEnd: Sendable {
 
     /// - Parameter isEstablished: Whether the peer was known already: then a broken seal is no question of identity.
     init(_ error: any Error, isEstablished: Bool) {
+        if error is CancellationError {
+            self = .lost
+            return
+        }
+        if let failure = error as? BackupFailure {
+            // The member is to come back and try again. (Spec: backrest-sync §5.10.)
+            self.init(.clean, .errorInternal, "\(failure)")
+            return
+        }
         guard let failure = error as? PeerSyncFailure else {
-            let failure = error as? StreamEnd
-            self.init(
-                .clean, .disconnected, failure.map { "\($0)" } ?? "the connection is lost, or storing failed: \(error)")
+            self.init(.clean, .disconnected, "the connection is lost: \(error)")
             return
         }
         switch failure.kind {

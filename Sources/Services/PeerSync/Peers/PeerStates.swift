@@ -53,6 +53,16 @@ package final class PeerStates: Sendable {
         }
     }
 
+    /// Changes the record of a peer that is known and not connected; no session speaks for it.
+    func note(_ keyID: String, _ body: (inout WirePeerState) -> Void) {
+        state.withLock { state in
+            guard var record = state.states[keyID], record.state != .connected else { return }
+            body(&record)
+            state.states[keyID] = record
+            for listener in state.listeners.values { listener.yield(record) }
+        }
+    }
+
     package func state(of keyID: String) -> WirePeerState? { state.withLock { $0.states[keyID] } }
 
     package func forget(_ keyID: String) {

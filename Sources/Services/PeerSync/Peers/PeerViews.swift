@@ -22,14 +22,18 @@ struct PeerViews: Sendable {
         }
     }
 
-    /// Stores the state of a member that is one still.
-    func save(_ keyID: String) async throws {
-        guard var state = states.state(of: keyID) else { return }
-        if state.hasRemoteConfig { state.remoteConfig = state.remoteConfig.withoutSecrets }
-        let view: [UInt8] = try state.serializedBytes()
+    /// Stores the states of members, as far as they are members still, in one transaction.
+    func save(_ keyIDs: [String]) async throws {
+        let views: [(keyID: String, view: [UInt8])] = try keyIDs.compactMap { keyID in
+            guard var state = states.state(of: keyID) else { return nil }
+            if state.hasRemoteConfig { state.remoteConfig = state.remoteConfig.withoutSecrets }
+            return (keyID, try state.serializedBytes())
+        }
+        guard !views.isEmpty else { return }
         try await database.write { writer in
-            guard try writer.entry(PeerDirectory.section, keyID) != nil else { return }
-            try writer.putPeerView(view, of: keyID)
+            for (keyID, view) in views where try writer.entry(PeerDirectory.section, keyID) != nil {
+                try writer.putPeerView(view, of: keyID)
+            }
         }
     }
 }
