@@ -49,8 +49,8 @@ struct SessionOutcome: Sendable {
             }
         case let failure as BackupFailure where failure.kind == .internalFault || failure.kind == .storageFull:
             self.init(.errorInternal, failure.summary, detail: "\(failure)")
-        // What answered is no hub.
-        case let failure as BackupFailure where failure.kind == .invalidInput: self.init(dialFailure: failure)
+        // What answers is found out only when the first item is awaited.
+        case is BackupFailure: self.init(dialFailure: error)
         default:
             self.init(.retryWait, "the connection to the hub was lost", detail: "\(error)")
         }
