@@ -11,7 +11,7 @@ import Testing
 @testable import PeerSyncEndpoint
 @testable import StateDatabase
 
-@Suite("Calls for administrators of peers")
+@Suite("Calls for administrators of peers", .timeLimit(.minutes(5)))
 struct CallTests {
     @Test("take what the API takes, and what clients of Backrest send")
     func credentials() async throws {

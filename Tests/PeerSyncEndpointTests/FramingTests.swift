@@ -46,7 +46,7 @@ func eventually(_ what: String, _ condition: () async throws -> Bool) async thro
     throw CancellationError()
 }
 
-@Suite("Messages of a Connect stream")
+@Suite("Messages of a Connect stream", .timeLimit(.minutes(5)))
 struct FramingTests {
     @Test("are read as the recorded ones are meant, in one piece and byte by byte", arguments: [1, 7, .max])
     func vectors(step: Int) async throws {

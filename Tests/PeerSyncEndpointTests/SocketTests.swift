@@ -17,7 +17,7 @@ import Testing
 
 @testable import PeerSyncEndpoint
 
-@Suite("Peer sync over sockets", .serialized)
+@Suite("Peer sync over sockets", .serialized, .timeLimit(.minutes(5)))
 struct SocketTests {
     @Test("takes no memory for what strangers promise, and serves others afterwards", arguments: [true, false])
     func hostileBytes(plain: Bool) async throws {
@@ -84,7 +84,8 @@ struct SocketTests {
             try await eventually("a place") {
                 let stream = try await served.open()
                 defer { stream.close() }
-                try await stream.send(Envelope(payload: [8]).encoded)
+                // Where there is no place, it may be over already.
+                try? await stream.send(Envelope(payload: [8]).encoded)
                 let messages = IncomingMessages(stream.body, encoding: .identity, takesEnd: true)
                 return try await messages.next() == .message([8])
             }

@@ -9,7 +9,7 @@ import Testing
 
 @testable import PeerSyncEndpoint
 
-@Suite("The stream of members")
+@Suite("The stream of members", .timeLimit(.minutes(5)))
 struct SyncSurfaceTests {
     @Test("is there for POST with binary messages of Connect over HTTP/2, and says so to all others")
     func heads() async throws {
@@ -135,7 +135,6 @@ struct SyncSurfaceTests {
 
     @Test("ends for a member that takes nothing any more")
     func slowReader() async throws {
-        let world = try await EndpointWorld()
         let stream = ConnectServerStream(
             peerAddress: "192.0.2.7", request: Silence(), encoding: .identity, patience: .milliseconds(50))
         let answer = stream.makeAnswer()
@@ -148,7 +147,6 @@ struct SyncSurfaceTests {
         } catch { #expect(error is PeerSyncFailure) }
         #expect(sent < 30)
         await #expect(throws: PeerSyncFailure.self) { try await answer.read(upTo: 100) }
-        _ = world
     }
 
     @Test("is all that a plain listener answers, and other paths are left to others")
