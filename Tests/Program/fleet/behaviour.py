@@ -796,7 +796,7 @@ def join(member, name, row):
         seen = []
 
         def reached():
-            now = member.state(name)
+            now = member.standing(name)
             if not seen or seen[-1] != now:
                 seen.append(now)
             return hub.problem is not None or now[0] in wanted and (wanted != ["connected"] or hub.done)
@@ -826,7 +826,7 @@ def machine():
         snapshots.write(ours.datastore(name), "g", range(1_717_200_000, 1_717_200_010))
     caller = snapshots.Caller(ours)
     for name in ("main", "other"):
-        caller.back_up(name, "g", 1_717_300_000)
+        caller.back_up(name, "h", 1_717_300_000)
     return ours
 
 

@@ -1,5 +1,6 @@
 """Machines that tell each other what they did, and what lies between them."""
 
+import collections
 import itertools
 import json
 import os
@@ -95,7 +96,7 @@ class Machine(Site):
     def peer(self, name):
         return self.root("GET", f"/peers/peer/{name}")
 
-    def state(self, name):
+    def standing(self, name):
         """(state, message) of a peer, or (None, "") where there is no such peer."""
         peer = self.peers().get(name)
         return (peer["state"], peer.get("message", "")) if peer else (None, "")
@@ -104,13 +105,13 @@ class Machine(Site):
         seen = []
 
         def reached():
-            now = self.state(name)
+            now = self.standing(name)
             if not seen or seen[-1] != now:
                 seen.append(now)
             return now[0] in wanted
 
         expect(wait_for(reached, PATIENCE), f"{self.name}: {name} is never {wanted}, but {seen[-8:]}")
-        return self.state(name)
+        return self.standing(name)
 
     def forget(self, name):
         self.root("DELETE", f"/peers/peer/{name}")
@@ -215,16 +216,24 @@ def plan_of(store, namespace):
 
 def expected(member, places):
     """What a hub must show of the snapshots and backup tasks of `places`, (datastore, namespace), of a member: (plan,
-    type, id, time) of each snapshot, and status by task."""
-    snapshots = set()
+    type, id, time) of each snapshot, status by task, and the tasks that need not be there: with a snapshot its backup
+    goes as well, once the member has told anew what there is."""
+    snapshots, groups = set(), collections.Counter()
     for store, namespace in places:
         for snapshot in member.snapshots(store, namespace):
             snapshots.add((plan_of(store, namespace), snapshot["backup-type"], snapshot["backup-id"],
                            snapshot["backup-time"]))
+            groups[store, snapshot["backup-id"]] += 1
     stores = {store for store, _ in places}
-    tasks = {task["upid"]: status_of(task) for task in member.tasks(typefilter="backup")
-             if task["worker_type"] == "backup" and task["worker_id"].split(":")[0] in stores}
-    return snapshots, tasks
+    tasks, made = {}, collections.defaultdict(set)
+    for task in member.tasks(typefilter="backup"):
+        store = task["worker_id"].split(":")[0]
+        if task["worker_type"] == "backup" and store in stores:
+            tasks[task["upid"]] = status_of(task)
+            if tasks[task["upid"]] == "success":
+                made[store, task["worker_id"].rsplit("/", 1)[-1]].add(task["upid"])
+    optional = set().union(*(upids for group, upids in made.items() if len(upids) > groups[group]))
+    return snapshots, tasks, optional
 
 
 def shown(hub, member):
@@ -269,8 +278,8 @@ def converge(hub, member, places, what):
 
 def differences(wanted, ours):
     found = list(ours[2])
-    for name, left, right in (("snapshots", wanted[0], ours[0]),
-                              ("tasks", set(wanted[1].items()), set(ours[1].items()))):
+    required = {pair for pair in wanted[1].items() if pair[0] not in wanted[2] or pair[0] in ours[1]}
+    for name, left, right in (("snapshots", wanted[0], ours[0]), ("tasks", required, set(ours[1].items()))):
         if left != right:
             found.append(f"{name}: {len(left)} there, {len(right)} shown; missing {sorted(left - right)[:2]}, "
                          f"too many {sorted(right - left)[:2]}")
