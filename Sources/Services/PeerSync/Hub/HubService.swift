@@ -77,6 +77,8 @@ package final class HubService: PeerHub {
                 }
             }
         }
+        // In a task of its own: this one is cancelled.
+        await Task { await save(directory.peers.filter { $0.role == .member }.map(\.keyID)) }.value
     }
 
     /// Ends all sessions, in order, and takes no more.
