@@ -45,7 +45,7 @@ final class DuplexHandler: ChannelInboundHandler {
     static func add(
         to channel: any Channel, request: HTTPRequest, scheme: String, address: ServerAddress,
         options: ConnectionOptions
-    ) throws {
+    ) throws -> DuplexHandler {
         let watch = OutboundFrameWatch(skipping: OutboundFrameWatch.clientPrefaceBytes)
         let handler = DuplexHandler(
             watch: watch, request: request, scheme: scheme, address: address, options: options,
@@ -53,6 +53,7 @@ final class DuplexHandler: ChannelInboundHandler {
         try channel.pipeline.syncOperations.addHandlers([
             watch, HTTP2Parameters.duplexClientHandler(), handler,
         ])
+        return handler
     }
 
     func handlerAdded(context: ChannelHandlerContext) {

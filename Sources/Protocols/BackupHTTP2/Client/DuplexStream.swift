@@ -1,4 +1,5 @@
 package import BackupFormats
+import NIOConcurrencyHelpers
 import NIOCore
 
 /// One request over HTTP/2 whose body is sent while its answer comes, on a connection of its own.
@@ -51,25 +52,28 @@ package final class DuplexStream: Sendable {
     ) async throws -> DuplexStream {
         let connector = try Connector(address: address, trust: trust, protocols: ["h2"], options: options)
         let isSecure = trust != nil
+        // Found by its channel and not in its pipeline, which it may have left again: it knows why.
+        let handlers = NIOLockedValueBox<[ObjectIdentifier: NIOLoopBound<DuplexHandler>]>([:])
         let (channel, fingerprint) = try await connector.open { channel, ready in
             let agreement = HTTP2Agreement(address: address, isSecure: isSecure, ready: ready) { channel in
-                try DuplexHandler.add(
+                let handler = try DuplexHandler.add(
                     to: channel, request: request, scheme: isSecure ? "https" : "http", address: address,
                     options: options)
+                handlers.withLockedValue {
+                    $0[ObjectIdentifier(channel)] = NIOLoopBound(handler, eventLoop: channel.eventLoop)
+                }
             }
             try channel.pipeline.syncOperations.addHandler(agreement)
         }
-        do {
-            return try await channel.eventLoop.submit {
-                let handler = try channel.pipeline.syncOperations.handler(type: DuplexHandler.self)
-                return DuplexStream(
-                    channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop),
-                    answered: handler.answered.futureResult, body: handler.body, fingerprint: fingerprint)
-            }.get()
-        } catch {
+        guard let handler = handlers.withLockedValue({ $0[ObjectIdentifier(channel)] }) else {
             channel.close(promise: nil)
-            throw BackupFailure(.unavailable, "the connection to \(address) is over", cause: error)
+            throw BackupFailure(.unavailable, "the connection to \(address) is over")
         }
+        let (answered, body) = try await channel.eventLoop.submit {
+            (handler.value.answered.futureResult, handler.value.body)
+        }.get()
+        return DuplexStream(
+            channel: channel, handler: handler, answered: answered, body: body, fingerprint: fingerprint)
     }
 
     /// Waits for the head of the answer.
