@@ -1,5 +1,6 @@
 import AccessControl
 import BackupFormats
+import Foundation
 import PeerSync
 import PeerSyncProtocol
 import StateDatabase
@@ -224,6 +225,29 @@ struct PeerTests {
         let seen = try await world.send("GET", "/admin/alerts", as: reader).data.arrayValue ?? []
         #expect(seen.map { $0["peer"] } == ["box2"] && seen.first?["since"] == 1_700_000_500)
         #expect(try await world.send("GET", "/admin/alerts", as: owner).data == [])
+    }
+
+    @Test("are counted for Prometheus, each plan once whatever members send")
+    func metrics() async throws {
+        let token = "token-of-the-metrics"
+        let world = try World(metricsToken: token, peers: peers)
+        let found = try operation()
+        let result = PlanResult(
+            keyID: "ed25519.box2", instanceID: "box2", repo: "main", plan: "web", last: found, overdueSince: 5)
+        see {
+            $0.peers = [PretendPeers.overview("box2")]
+            $0.results = [result, result]
+        }
+        let text = try await world.reply(
+            await world.answer("GET", "/metrics", headers: [("authorization", "Bearer \(token)")])
+        ).text
+        for line in [
+            #"cairn_peers{role="member",state="connected"} 1"#, #"cairn_peer_operations{peer="box2"} 3"#,
+            #"cairn_peer_plan_overdue{peer="box2",plan="web",repo="main"} 1"#,
+            #"cairn_peer_plan_failed{peer="box2",plan="web",repo="main"} 1"#,
+        ] {
+            #expect(text.components(separatedBy: "\n\(line)\n").count == 2, "\(line)")
+        }
     }
 
     @Test("hand on logs, whole or as far as they go")

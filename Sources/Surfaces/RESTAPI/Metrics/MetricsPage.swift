@@ -14,6 +14,8 @@ package struct MetricsPage: Sendable {
     /// A shorter token is refused at start.
     package static let minTokenLength = 16
     static let path = "/metrics"
+    /// Plans of members on the page.
+    private static let maxPlans = 10_000
 
     private let token: SHA256.Digest
 
@@ -41,13 +43,14 @@ package struct MetricsPage: Sendable {
     private static func isBlank(_ byte: UInt8) -> Bool { byte <= 0x20 }
 
     /// The page's text. Blocks.
-    func text(_ services: RESTServices, peers: [PeerOverview]) throws -> String {
+    func text(_ services: RESTServices, peers: [PeerOverview], results: [PlanResult]) throws -> String {
         var page = PrometheusText()
         page.add("cairn_build_info", .gauge, "The version that runs", [([("version", services.node.version)], 1)])
         Self.addStores(to: &page, services)
         try Self.addJobs(to: &page, services)
         Self.addTasks(to: &page, services)
         Self.addPeers(to: &page, peers)
+        Self.addPlans(to: &page, results)
         Self.addTraffic(to: &page, services)
         for (name, kind, help, value) in ProcessFigures.read() { page.add(name, kind, help, value) }
         return page.text
@@ -67,6 +70,31 @@ package struct MetricsPage: Sendable {
         page.add(
             "cairn_peer_operations", .gauge, "Operations of a member that are kept here",
             peers.filter { $0.peer.role == .member }.map { ([("peer", $0.peer.instanceID)], Double($0.operations)) })
+    }
+
+    /// The last backup of each plan of each member.
+    private static func addPlans(to page: inout PrometheusText, _ results: [PlanResult]) {
+        // A page that has a line twice is refused whole, and members choose the names.
+        var known: Set<[String]> = []
+        let results = results.prefix(maxPlans).filter { known.insert([$0.instanceID, $0.plan, $0.repo]).inserted }
+        func add(_ name: String, _ help: String, _ value: (PlanResult) -> Double?) {
+            page.add(
+                name, .gauge, help,
+                results.compactMap { result in
+                    value(result).map {
+                        ([("peer", result.instanceID), ("plan", result.plan), ("repo", result.repo)], $0)
+                    }
+                })
+        }
+        add("cairn_peer_plan_overdue", "Whether the plan of a member should have been backed up") {
+            $0.overdueSince == nil ? 0 : 1
+        }
+        add("cairn_peer_plan_failed", "Whether the last backup of the plan failed or was cut off") { result in
+            result.last.map { PeerJSON.failed.contains($0.stored.record.status) ? 1 : 0 }
+        }
+        add("cairn_peer_plan_last_backup_timestamp_seconds", "When the last backup of the plan ended") { result in
+            result.last.map { Double($0.stored.record.end) / 1000 }
+        }
     }
 
     private static func addStores(to page: inout PrometheusText, _ services: RESTServices) {

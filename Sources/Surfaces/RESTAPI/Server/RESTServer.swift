@@ -71,7 +71,10 @@ package struct RESTServer: RESTHandler {
         do {
             let services = services
             let peers = try await services.peers?.peers() ?? []
-            let text = try await services.workers.run { try metrics.text(services, peers: peers) }
+            let results = try await services.peers?.lastResults() ?? []
+            let text = try await services.workers.run {
+                try metrics.text(services, peers: peers, results: results)
+            }
             return .response(
                 RESTResponse(
                     status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
