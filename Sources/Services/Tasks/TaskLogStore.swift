@@ -84,6 +84,15 @@ struct TaskLogStore: Sendable {
         }
     }
 
+    func byteCount(_ upid: UPID) throws(SystemError) -> Int? {
+        do {
+            return try OpenFile(path(of: upid)).byteCount()
+        } catch {
+            if error.isMissing { return nil }
+            throw error
+        }
+    }
+
     /// The whole file; nil where there is none.
     func read(_ upid: UPID) throws(SystemError) -> [UInt8]? {
         do {

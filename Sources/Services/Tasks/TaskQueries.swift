@@ -147,6 +147,9 @@ extension TaskRegistry {
         return (bytes, isActive)
     }
 
+    /// Bytes of a log as it stands on the disk; nil where there is none. Blocks.
+    package func logByteCount(_ upid: UPID) throws -> Int? { try isKnown(upid) ? try logs.byteCount(upid) : nil }
+
     /// Whether there is a task of exactly this id. File names may be cut, so that the file alone does not tell: callers
     /// decide by the id whose the task is.
     private func isKnown(_ upid: UPID) throws -> Bool {

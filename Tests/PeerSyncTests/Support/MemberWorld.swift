@@ -91,9 +91,14 @@ final class MemberWorld: Sendable {
                 grants: try grants.map { try PeerGrant($0.0, scopes: $0.1) }, pairingSecret: secret, added: 1))
     }
 
-    /// Works while `body` runs; the test plays the hub there.
+    /// Works while `body` runs; the test plays the hub there. What it waits for in vain ends after some minutes.
     func run(_ body: () async throws -> Void) async throws {
         let work = Task { await service.run() }
+        let watch = Task { [dialer] in
+            try await Task.sleep(for: .seconds(300))
+            dialer.close()
+        }
+        defer { watch.cancel() }
         do {
             try await body()
         } catch {
@@ -161,7 +166,11 @@ final class QueueDialer: PeerDialer {
     private let streams: AsyncStream<MemoryStream>
     private let continuation: AsyncStream<MemoryStream>.Continuation
     private let failures = Mutex<[BackupFailure]>([])
-    private let open = Mutex<[MemoryStream]>([])
+    private struct State {
+        var open: [MemoryStream] = []
+        var isClosed = false
+    }
+    private let state = Mutex(State())
 
     private let capacity: Int
 
@@ -177,7 +186,11 @@ final class QueueDialer: PeerDialer {
     func dial(_ hub: HubAddress) async throws -> any PeerStream {
         if let failure = failures.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) { throw failure }
         let pair = StreamPair(capacity: capacity)
-        open.withLock { $0.append(pair.hub) }
+        let isClosed = state.withLock { state in
+            state.open.append(pair.hub)
+            return state.isClosed
+        }
+        if isClosed { throw BackupFailure(.unavailable, "the test is over") }
         continuation.yield(pair.hub)
         return pair.member
     }
@@ -187,7 +200,15 @@ final class QueueDialer: PeerDialer {
         throw MemberWorld.Patience(what: "a session")
     }
 
-    func close() { for stream in open.withLock({ $0 }) { stream.close() } }
+    /// Cuts all streams, and gives no more.
+    func close() {
+        let open = state.withLock { state in
+            state.isClosed = true
+            return state.open
+        }
+        for stream in open { stream.close() }
+        continuation.finish()
+    }
 }
 
 /// The hub's side of a session, played by a test step by step.

@@ -3,8 +3,10 @@ import Tasks
 
 /// What an operation says of its task's log. (Spec: backrest-sync §9.1.)
 struct TaskLogDigest: Sendable {
-    /// Bytes that are read of a log, from its begin; the end is read always.
-    private static let maxBytes = 16 << 20
+    /// Bytes that are read of a log, from its begin: of prunes, which tell there what they removed, and of others. The
+    /// end is read always.
+    private static let maxPruneBytes = 16 << 20
+    private static let maxBytes = 256 << 10
     private static let pieceBytes = 256 << 10
     private static let tailBytes = 4 << 10
     private static let maxWarnings = 50
@@ -30,13 +32,19 @@ struct TaskLogDigest: Sendable {
     ///
     /// - Parameter isStart: Whether only the begin is wanted, which tells what a session works on.
     init(of task: UPID, in tasks: TaskRegistry, isStart: Bool = false) throws {
-        var tail: [UInt8] = []
-        while let piece = try tasks.logPiece(task, from: byteCount, limit: Self.pieceBytes)?.bytes, !piece.isEmpty {
-            if byteCount < Self.maxBytes { take(piece) }
-            byteCount += piece.count
-            tail = Array((tail + piece).suffix(Self.tailBytes + 1))
+        let limit = ["prune", "prunejob"].contains(task.workerType) ? Self.maxPruneBytes : Self.maxBytes
+        var offset = 0
+        while offset < limit,
+            let piece = try tasks.logPiece(task, from: offset, limit: Self.pieceBytes)?.bytes, !piece.isEmpty
+        {
+            take(piece)
+            offset += piece.count
             if isStart { return }
         }
+        byteCount = try tasks.logByteCount(task) ?? 0
+        var tail =
+            try tasks.logPiece(task, from: max(0, byteCount - Self.tailBytes - 1), limit: Self.tailBytes + 1)?.bytes
+            ?? []
         if tail.count > Self.tailBytes {
             // The first line is cut; the byte before the limit tells whether it is.
             tail = Array(tail.drop { $0 != UInt8(ascii: "\n") }.dropFirst())
