@@ -125,6 +125,45 @@ struct HubSessionTests {
         #expect(hub.service.session(of: identity.keyID) != nil)
     }
 
+    @Test("keeps one of many sessions that race with the same key, and what that one says")
+    func race() async throws {
+        let seed = UInt64.random(in: 0..<1 << 32)
+        print("seed of the race: \(seed)")
+        var random = SeededRandom(seed: seed)
+        let hub = try TestHub()
+        let identity = try PeerIdentity()
+        _ = try await hub.pair(identity, named: "web")
+        let pauses = (0..<8).map { _ in Int.random(in: 0..<20, using: &random) }
+        let ends = await withTaskGroup(of: (Int64, StreamEnd?).self) { group in
+            for (index, pause) in pauses.enumerated() {
+                group.addTask {
+                    let id = Int64(index + 1)
+                    let member = TestMember(identity, named: "web", of: hub)
+                    do {
+                        try await Task.sleep(for: .milliseconds(pause))
+                        try await member.open()
+                        // Whoever speaks last is right: all that others have sent is gone.
+                        try await member.send(Self.created([Self.operation(id)]))
+                        try await member.settle(keeping: [id])
+                        // Wait for a newer one; the last is told when all others have ended.
+                        while true { _ = try await member.receive() }
+                    } catch { return (id, error as? StreamEnd) }
+                }
+            }
+            var ends: [StreamEnd?] = []
+            while ends.count < pauses.count - 1, let end = await group.next() { ends.append(end.1) }
+            let last = hub.service.session(of: identity.keyID)
+            #expect(last != nil)
+            try? await eventually("the last one's operation is kept") {
+                try await hub.operations(of: identity.keyID).count == 1
+            }
+            hub.service.stop()
+            return ends
+        }
+        #expect(ends.allSatisfy { $0 == nil || $0 == StreamEnd(PeerSyncFailure(.displaced, "")) })
+        #expect(try await hub.operations(of: identity.keyID).count == 1)
+    }
+
     @Test("ends it in order when the peer is removed or may do other things, also while it does not read")
     func revocation() async throws {
         let hub = try TestHub()
@@ -233,7 +272,7 @@ struct HubSessionTests {
     func silence() async throws {
         var settings = TestHub.settings
         settings.heartbeat = .milliseconds(20)
-        settings.silence = .seconds(3)
+        settings.silence = .seconds(6)
         let hub = try TestHub(settings: settings)
         let member = try await hub.pair(try PeerIdentity(), named: "web")
         guard case .heartbeat = try await member.receive() else {

@@ -93,7 +93,10 @@ extension StateReader {
         return found
     }
 
-    /// Newest first.
+    /// Operations that are listed at once hold no more than about this: one of them may have 16 MiB.
+    private static let maxListBytes = 64 << 20
+
+    /// Newest first; fewer than the limit where they are very large.
     package func peerOperations(_ filter: PeerOperationFilter) throws -> [StoredPeerOperation] {
         guard filter.keyID == nil, let statuses = filter.statuses else {
             return try peerOperations(filter, status: nil)
@@ -131,13 +134,20 @@ extension StateReader {
             arguments += [text, text, text, text]
         }
         arguments += [max(0, filter.limit)]
-        return try Row.fetchAll(
+        let rows = try Row.fetchCursor(
             database,
             sql: """
                 \(Self.selection) WHERE \(conditions.joined(separator: " AND "))
                 ORDER BY o.start DESC, o.number DESC LIMIT ?
-                """, arguments: arguments
-        ).map(StoredPeerOperation.init)
+                """, arguments: arguments)
+        var found: [StoredPeerOperation] = []
+        var byteCount = 0
+        while byteCount < Self.maxListBytes, let row = try rows.next() {
+            let operation = StoredPeerOperation(row)
+            byteCount += operation.record.payload.count
+            found.append(operation)
+        }
+        return found
     }
 
     /// By its number here.
