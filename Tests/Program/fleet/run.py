@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from fleet import behaviour, snapshots, world  # noqa: E402
 from fleet.cutter import Way  # noqa: E402
-from fleet.world import Machine, converge, pair, part  # noqa: E402
+from fleet.world import Machine, converge, pair  # noqa: E402
 from support.checks import Checks, expect, same  # noqa: E402
 from support.server import wait_for  # noqa: E402
 
@@ -36,6 +36,7 @@ class Fleet:
         self.store = self.member.datastore("main")
         self.private = self.member.datastore("private")
         snapshots.write(self.private, "secret", range(FIRST, FIRST + 5))
+        snapshots.write(self.store, "older", range(FIRST - 300, FIRST - 290), namespace=("prod", "eu"))
         self.caller = snapshots.Caller(self.member)
         self.clock = FIRST
 
@@ -45,9 +46,6 @@ class Fleet:
 
     def back_up(self, group="app", store="main", namespace=""):
         return self.caller.back_up(store, group, self.now(), namespace)
-
-    def lives(self):
-        return self.hub.process.poll() is None and self.member.process.poll() is None
 
     def close(self):
         for machine in (self.member, self.hub):
@@ -85,7 +83,7 @@ def tokens_are_used_up(fleet):
     def taken(token):
         member.join(hub, token)
         member.await_state("hub", "connected")
-        part(hub, member)
+        world.part(hub, member)
 
     single = hub.token()
     taken(single)
@@ -125,7 +123,6 @@ def pairs_over_tls_by_command(fleet):
 
 def knows_what_was_there(fleet):
     snapshots.write(fleet.store, "old", range(FIRST - 300, FIRST - 280))
-    snapshots.write(fleet.store, "older", range(FIRST - 300, FIRST - 290), namespace=("prod", "eu"))
     fleet.back_up()  # what is written into the folder is seen with the next task
     fleet.back_up(namespace="prod")
     fleet.converge("what was there before")
@@ -375,7 +372,7 @@ def converges_after_a_cut_behind_each_item(fleet):
         stalls(fleet, way, everything)
     finally:
         way.close()
-        part(hub, member)
+        world.part(hub, member)
 
 
 def is_quiet(way, hub):
@@ -444,7 +441,7 @@ def tells_a_thousand_while_everything_stops(fleet):
     same(problems, [], "backups")
     count = fleet.converge("after a thousand operations")
     expect(count >= OPERATIONS, f"only {count} operations")
-    part(fleet.hub, fleet.member)
+    world.part(fleet.hub, fleet.member)
     print(f"  {count} operations of backups and snapshots are the same on both sides", flush=True)
 
 
@@ -454,7 +451,7 @@ def dials_again_by_itself(fleet):
     fleet.hub.restart(signal.SIGKILL)
     fleet.back_up("alone")
     fleet.converge("after a pause", MAIN + [("private", "")])
-    part(fleet.hub, fleet.member)
+    world.part(fleet.hub, fleet.member)
 
 
 # MARK: - Three machines
@@ -474,33 +471,59 @@ def members_do_not_meet(fleet):
         same({operation["id"] for operation in hub.operations()}, rows, "operations after the second member is gone")
         same(first.standing("hub")[0], "connected", "the first member's session")
         expect(wait_for(lambda: second.standing("hub")[0] != "connected", PATIENCE), "the second member is connected")
-    part(hub, first)
+    world.part(hub, first)
 
 
-CHECKS = [tokens_are_used_up, pairs_over_tls_by_command, knows_what_was_there, a_running_backup_is_shown,
-          a_failed_backup_is_shown, a_forgotten_snapshot_is_shown, maintenance_is_shown, results_are_shown,
-          a_missing_backup_is_overdue, permissions_take_effect_at_once, a_push_is_refused, numbers_stay, a_hub_revokes,
-          a_member_leaves, converges_after_a_cut_behind_each_item, members_do_not_meet,
-          tells_a_thousand_while_everything_stops]
+#: One after the other with one hub and one member; the lists beside each other, since most of it is waiting.
+OPERATIONS_AND_RIGHTS = [
+    pairs_over_tls_by_command, knows_what_was_there, a_running_backup_is_shown, a_failed_backup_is_shown,
+    a_forgotten_snapshot_is_shown, maintenance_is_shown, results_are_shown, a_missing_backup_is_overdue,
+    permissions_take_effect_at_once, a_push_is_refused, numbers_stay, a_hub_revokes, a_member_leaves]
+PAIRING_AND_WAYS = [tokens_are_used_up, converges_after_a_cut_behind_each_item, members_do_not_meet]
+ENDURANCE = [tells_a_thousand_while_everything_stops]
+if SOAK:
+    ENDURANCE.append(dials_again_by_itself)
+
+
+def run(checks, list_of_checks):
+    """The checks of a list that the command line names, or all of them, with machines of their own."""
+    wanted = [check for check in list_of_checks if len(sys.argv) < 2 or check.__name__ in sys.argv[1:]]
+    if not wanted:
+        return
+    fleet = Fleet()
+    try:
+        for check in wanted:
+            checks.run(check.__name__, check, fleet)
+            checks.run(f"the servers live after {check.__name__}", expect_alive, fleet)
+    finally:
+        fleet.close()
+
+
+def expect_alive(fleet):
+    for machine in (fleet.hub, fleet.member):
+        expect(machine.process.poll() is None, f"{machine.name} has died: {machine.log[-30:]}")
 
 
 def main():
-    checks = Checks("fleet")
-    alone = len(sys.argv) < 2
-    fleet = Fleet()
-    ours = behaviour.machine() if alone else None
+    lists = [OPERATIONS_AND_RIGHTS, PAIRING_AND_WAYS, ENDURANCE]
+    parts = [Checks("fleet") for _ in lists]
+    ours = behaviour.machine() if len(sys.argv) < 2 else None
     try:
-        # Some of the situations wait for a quarter of a minute: they do that beside the checks.
-        futures = behaviour.start(ours) if alone else []
-        checks.run_all(CHECKS + ([dials_again_by_itself] if SOAK else []), fleet, between=fleet.lives)
-        expect(fleet.lives(), "a server has died:\n" + "\n".join((fleet.hub.log + fleet.member.log)[-40:]))
-        if alone:
-            behaviour.collect(checks, ours, futures)
+        futures = behaviour.start(ours) if ours else []
+        threads = [threading.Thread(target=run, args=pair) for pair in zip(parts, lists)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if ours:
+            behaviour.collect(parts[0], ours, futures)
     finally:
-        fleet.close()
         if ours:
             ours.__exit__()
-    return checks.finish()
+    whole = Checks("fleet")
+    for part in parts:
+        whole.passed, whole.failed = whole.passed + part.passed, whole.failed + part.failed
+    return whole.finish()
 
 
 if __name__ == "__main__":

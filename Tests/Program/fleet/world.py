@@ -121,7 +121,7 @@ class Machine(Site):
 
     def poke(self, name):
         """Lets a member dial at once, not after its pause: its permissions change, and mean the same as before."""
-        mark = ",!plan:none"
+        mark = ",!repo:none"
         present = self.peers()[name]["permissions"]
         text = next(entry for entry in present if entry.startswith("read-operations"))
         if mark in text:
