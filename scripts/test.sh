@@ -55,6 +55,7 @@ outside xenhost.run || failed=1
 outside xen.run || failed=1
 outside objects.run || failed=1
 outside peers.run || failed=1
+outside fleet.run || failed=1
 
 # One after the other: what waits for a time limit must not depend on what else runs.
 swift test --skip-build --no-parallel || failed=1

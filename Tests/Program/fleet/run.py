@@ -100,8 +100,9 @@ def tokens_are_used_up(fleet):
     texts.add(refused(broken[:cut] + ("0" if broken[cut] != "0" else "1") + broken[cut + 1:], "another secret"))
     same(len(texts), 1, f"texts of the refusals ({texts})")
     # Refusals use nothing up.
-    same([token["uses"] for token in hub.root("GET", "/peers/tokens")
-          if token["uses"] < token["max-uses"] and token["expires"] > time.time()], [0], "uses of the token that is good")
+    good = [token["uses"] for token in hub.root("GET", "/peers/tokens")
+            if token["uses"] < token["max-uses"] and token["expires"] > time.time()]
+    same(good, [0], "uses of the token that is good")
 
 
 def pairs_over_tls_by_command(fleet):

@@ -111,7 +111,7 @@ class Machine(Site):
             return now[0] in wanted
 
         expect(wait_for(reached, PATIENCE), f"{self.name}: {name} is never {wanted}, but {seen[-8:]}")
-        return self.standing(name)
+        return seen[-1]
 
     def forget(self, name):
         self.root("DELETE", f"/peers/peer/{name}")

@@ -28,12 +28,12 @@ package struct Handshake: Sendable, Equatable {
     /// Checks a handshake that was received, in the order of the specification.
     ///
     /// - Parameter ownKeyID: A handshake with one's own key is a reflected one.
-    /// - Throws: ``PeerSyncFailure`` (`authentication`), or `protocolError` where the item is no handshake.
+    /// - Throws: ``PeerSyncFailure`` (`authentication`), also where the item is no handshake.
     package init(
         verifying item: WireSyncStreamItem, transcript: [UInt8], ownKeyID: String
     ) throws(PeerSyncFailure) {
         guard case .handshake(let message)? = item.action else {
-            throw PeerSyncFailure(.protocolError, "the first item is no handshake")
+            throw PeerSyncFailure(.authentication, "the first item is no handshake")
         }
         guard message.protocolVersion == Self.version else {
             throw PeerSyncFailure(.authentication, "handshake version \(message.protocolVersion)")
