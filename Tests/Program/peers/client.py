@@ -8,7 +8,7 @@ from support.checks import expect, same
 from .connect import PATIENCE, Ended
 from .identity import Token
 from .world import (
-    GUID, Who, created, deleted, item, manifest, operation, resources, stored, updated)
+    GUID, SOAK, Who, created, deleted, item, manifest, operation, resources, stored, updated)
 
 
 def joined(site, name, **options):
@@ -116,9 +116,9 @@ def framings(site):
 
 
 def large(site):
-    """an operation of some MiB, and a thousand in two answers"""
+    """an operation of some 100 KiB (soak: 8 MiB), and a thousand in two answers"""
     who, session = joined(site, "large")
-    session.send(created(operation(1, display_message="x" * (6 << 20))))
+    session.send(created(operation(1, display_message="x" * (8 << 20 if SOAK else 200 << 10))))
     stored(site, who, [1])
     session.send(manifest([(number, 1) for number in range(1, 1001)]))
     asked = list(session.expect("request_operation_data").op_ids)

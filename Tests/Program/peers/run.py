@@ -44,6 +44,7 @@ def main():
         impostors.begin(ours)
         impostors.n21(ours)
         deaf = attacks.Background(attacks.n21, theirs)
+        silent = attacks.Background(attacks.silence, theirs)
         for call in client.ALL:
             run(call, hub)
         run(impostors.good, trusting)
@@ -59,6 +60,7 @@ def main():
             run(call, ours)
         run(impostors.n21_verdict, ours)
         run(deaf.result, name="N21 a member that reads nothing")
+        run(silent.result, name="silence members that say nothing are let go")
         run(impostors.still_reports, trusting)
         run(client.again_after_restart, hub)
         plain.close()

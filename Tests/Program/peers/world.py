@@ -19,6 +19,7 @@ from .identity import Identity, Token
 from .messages import Item, Operation
 from .session import Hub, Member
 
+SOAK = os.environ.get("CAIRN_SOAK") == "1"
 GUID = "5f" * 32
 
 
