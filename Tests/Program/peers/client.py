@@ -204,4 +204,4 @@ def again_after_restart(site):
     session.close()
 
 
-ALL = (pairs_and_tells, framings, large, parts, pushes)
+ALL = (pairs_and_tells, framings, large, parts, heartbeats, pushes)

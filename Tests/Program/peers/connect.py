@@ -168,15 +168,28 @@ class Connection:
         self.changed.notify_all()
 
     def read(self):
+        try:
+            self.read_all()
+        finally:
+            with self.changed:
+                self.end("nobody reads any more")
+                self.sock.close()
+                os.close(self.wake_out)
+                os.close(self.wake_in)
+
+    def read_all(self):
         while True:
             with self.changed:
                 if self.closed is not None:
                     break
                 pending = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
-                waits = [self.sock] if self.out else []
+                waits = bool(self.out)
             if not pending:
+                poll = select.poll()  # select() knows no descriptor above 1023
+                poll.register(self.wake_out, select.POLLIN)
                 try:
-                    ready, _, _ = select.select([self.sock, self.wake_out], waits, [], 5)
+                    poll.register(self.sock, select.POLLIN | (select.POLLOUT if waits else 0))
+                    ready = [number for number, _ in poll.poll(5000)]
                 except (OSError, ValueError):
                     break
                 if self.wake_out in ready:
@@ -214,12 +227,11 @@ class Connection:
             return stream
 
     def close(self):
+        """The thread that reads closes the socket."""
         with self.changed:
-            self.end("closed here")
-            try:
-                self.sock.close()
-            except OSError:
-                pass
+            if self.closed is None:
+                self.end("closed here")
+                os.write(self.wake_in, b"w")
 
 
 class Stream:
@@ -323,7 +335,7 @@ class Messages:
         self.has_answered = is_client
         self.answer_headers = (("content-type", "application/connect+proto"),)
 
-    def send(self, payload, flags=0):
+    def send(self, payload, flags=0, patience=PATIENCE):
         if not self.has_answered:
             self.has_answered = True
             self.stream.respond(headers=self.answer_headers)
@@ -332,12 +344,12 @@ class Messages:
         data = envelope(payload, flags)
         if self.one_by_one:
             for index in range(len(data)):
-                self.stream.send(data[index:index + 1])
+                self.stream.send(data[index:index + 1], patience=patience)
         elif self.prefix_apart:
-            self.stream.send(data[:5])
-            self.stream.send(data[5:])
+            self.stream.send(data[:5], patience=patience)
+            self.stream.send(data[5:], patience=patience)
         else:
-            self.stream.send(data)
+            self.stream.send(data, patience=patience)
 
     def finish(self, code=None, message=""):
         """The hub's last word."""

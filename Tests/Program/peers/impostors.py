@@ -39,7 +39,7 @@ class Target:
             expect(secret not in session.stream.everything, f"{name}: the secret was shown")
             for heard in session.seen:
                 expect(secret not in heard.SerializeToString(), f"{name}: the secret was shown")
-        return self.parted(name)
+        self.blamed(name)
 
     def parted(self, name):
         """The state of a peer once it is neither connected nor about to be."""
@@ -48,6 +48,11 @@ class Target:
             expect(time.monotonic() < limit, f"{name}: the state is {peer['state']}")
             time.sleep(0.1)
         return peer
+
+    def blamed(self, name):
+        """The peer is shown with an error, and with words on it."""
+        peer = self.parted(name)
+        expect(peer["state"] in ("auth-error", "protocol-error") and peer["message"], f"{name}: {peer}")
 
     def poke(self, name):
         """Has the member dial again at once."""
@@ -186,7 +191,10 @@ def answering(**options):
         hub.take_offer()
         hub.answer(**options)
         if "change" in options:
-            hub.send_handshake()
+            try:
+                hub.send_handshake()
+            except Cut:
+                pass
         return taking(hub)
     return script
 
@@ -327,7 +335,7 @@ def refusals(number):
             place = target.places[name]
             same([text for text in place.result() if text not in APPLICATION], [], f"{name}: what came at the end")
             same(place.sessions[0].peer.pairing_secret, place.secret, f"{name}: the secret, which this hub may see")
-            target.parted(name)
+            target.blamed(name)
     return check
 
 
@@ -364,6 +372,47 @@ def good(target):
     same([text for text in place.result(1) if text in APPLICATION], [], "what it says to its own reflection")
     same(place.sessions[1].seen[0].handshake.pairing_secret, "", "the secret once it is taken")
     target.parted("good")
+
+
+def like_the_original(target):
+    """a hub that refuses the session in which a member pairs, and compresses what it says, as Backrest does"""
+    def compressing(hub):
+        hub.messages.compresses = True
+        hub.messages.answer_headers += (("connect-content-encoding", "gzip"), ("connect-accept-encoding", "gzip"))
+        return hub.open().pairing_secret
+
+    def refusing(hub):
+        secret = compressing(hub)
+        hub.finish("permission_denied", "client is not an authorized peer")
+        return secret
+
+    def taking_it(hub):
+        secret = compressing(hub)
+        hub.accept()
+        hub.expect("operation_manifest")
+        return secret
+
+    target.add("original", refusing, taking_it)
+    place = target.places["original"]
+    same([place.result(0), place.result(1)], [place.secret] * 2, "the secret in both sessions")
+    wait_peer(target.site, "original", "connected")
+
+
+def another_certificate(target):
+    """a hub with another certificate than the one that was named gets no stream at all"""
+    place = target.impostor.place("uncertain", taking_nothing)
+    target.places["uncertain"] = place
+    target.site.root(
+        "POST", "/peers", token=str(place.token), url=place.url, permissions=[], fingerprint=":".join(["00"] * 32))
+    limit = time.monotonic() + PATIENCE
+    while target.impostor.fingerprint not in (peer := target.site.peer("uncertain"))["message"].lower():
+        expect(time.monotonic() < limit, f"the certificate is not told: {peer}")
+        time.sleep(0.1)
+    same(place.sessions, [], "sessions")
+
+
+def taking_nothing(hub):
+    return None
 
 
 def reflecting(hub):

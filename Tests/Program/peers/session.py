@@ -19,15 +19,15 @@ class Session:
         self.peer = None
         self.seen = []
 
-    def send_outer(self, outer):
-        self.messages.send(outer.SerializeToString())
+    def send_outer(self, outer, patience=PATIENCE):
+        self.messages.send(outer.SerializeToString(), patience=patience)
 
     def receive_outer(self, patience=PATIENCE):
         return Item.FromString(self.messages.receive(patience))
 
-    def send(self, *items):
+    def send(self, *items, patience=PATIENCE):
         for item in items:
-            self.send_outer(self.sending.seal(item))
+            self.send_outer(self.sending.seal(item), patience)
 
     def receive(self, patience=PATIENCE):
         item = self.receiving.open(self.receive_outer(patience))
@@ -53,7 +53,10 @@ class Session:
         return self.messages.end(patience)
 
     def close(self):
+        """Leaves; a connection of one's own goes with the stream."""
         self.stream.cancel()
+        if len(self.stream.connection.streams) == 1 and self.messages.is_client:
+            self.stream.connection.close()
 
 
 class Member(Session):

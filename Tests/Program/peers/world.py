@@ -27,6 +27,7 @@ class Site(Server):
     """`cairn serve` with a plain listener for peers beside that with TLS."""
 
     def __init__(self, name, environment=None):
+        self.secrets = []
         super().__init__(["--peer-listen", "127.0.0.1:0", "--instance", name], environment=environment)
         me = self.root("GET", "/peers/self")
         self.name, self.key_id = me["instance"], me["key-id"]
@@ -59,7 +60,9 @@ class Site(Server):
     def token(self, **options):
         """(token, its id)"""
         made = self.root("POST", "/peers/tokens", **options)
-        return Token.parse(made["token"]), made["id"]
+        token = Token.parse(made["token"])
+        self.secrets.append(token.secret)
+        return token, made["id"]
 
     def uses(self, token_id):
         """How often a token was used; None where it is gone."""
