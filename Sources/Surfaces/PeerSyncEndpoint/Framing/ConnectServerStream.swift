@@ -90,7 +90,7 @@ final class CancellableRead: Sendable {
         _ body: @escaping @Sendable () async throws -> IncomingMessages.Message?
     ) async throws -> IncomingMessages.Message? {
         let task = try state.withLock { state in
-            guard !state.isClosed else { throw PeerSyncFailure(.internalFault, "the stream is closed") }
+            guard !state.isClosed else { throw CancellationError() }
             let task = Task { try await body() }
             state.running = task
             return task
