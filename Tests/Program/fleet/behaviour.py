@@ -219,7 +219,7 @@ def no_handshake(foreign):
     session = foreign.before_handshake()
     started = time.monotonic()
     result = foreign.end(session)
-    expect(time.monotonic() - started > 14, "the hub did not wait for a handshake")
+    expect(time.monotonic() - started > 8, "the hub did not wait for a handshake")
     return result
 
 

@@ -75,7 +75,7 @@ class Envelopes:
 
 
 class Way:
-    """Takes connections at a port of its own and passes them on to `target`."""
+    """Takes connections at a port of its own and passes them on to `target`, while `flows` is set."""
 
     def __init__(self, target):
         self.target = target
@@ -87,6 +87,8 @@ class Way:
         self.connections = 0
         self.piece = 65536
         self.refuses = False
+        self.flows = threading.Event()
+        self.flows.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -123,6 +125,7 @@ class Way:
     def pump(self, source, sink, envelopes):
         try:
             while data := source.recv(65536):
+                self.flows.wait()
                 with self.lock:
                     for end in envelopes.ends(data):
                         self.items += 1
@@ -157,5 +160,6 @@ class Way:
             self.close_all()
 
     def close(self):
+        self.flows.set()
         self.listener.close()
         self.cut()

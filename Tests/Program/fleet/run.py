@@ -2,7 +2,7 @@
 
     python -m fleet.run [NAME …]
 
-`CAIRN_SOAK=1`: also waits for what a pause of a minute brings, and compares after each cut.
+`CAIRN_SOAK=1`: a thousand in plain text as well, a pause of a minute, and a look at both sides after each cut.
 """
 
 import json
@@ -377,9 +377,9 @@ def converges_after_a_cut_behind_each_item(fleet):
 
 
 def is_quiet(way, hub):
-    """Whether a session has begun, and told nothing for two seconds."""
+    """Whether a session has begun, and told nothing for two seconds: each has eight items at least."""
     items = way.items
-    if way.connections == 0 or items < 6 or hub.standing("web1")[0] != "connected":
+    if way.connections == 0 or items < 8 or hub.standing("web1")[0] != "connected":
         return False
     time.sleep(2)
     return way.items == items
@@ -396,7 +396,13 @@ def dribbles(fleet, way, places):
 
 
 def stalls(fleet, way, places):
-    """The hub is not there for a while, and the member goes on with its backups."""
+    """Nothing gets through for a while, then the hub is not there at all; the member goes on with its backups."""
+    way.flows.clear()
+    for _ in range(3):
+        fleet.back_up("held")
+    time.sleep(2)
+    way.flows.set()
+    fleet.converge("after nothing got through", places)
     way.refuses = True
     way.cut()
     fleet.member.poke("hub")
@@ -408,9 +414,13 @@ def stalls(fleet, way, places):
     fleet.converge("after the hub was not there", places)
 
 
-def tells_a_thousand_while_everything_stops(fleet):
+def tells_a_thousand_in_plain_text(fleet):
+    tells_a_thousand_while_everything_stops(fleet, plain=True)
+
+
+def tells_a_thousand_while_everything_stops(fleet, plain=False):
     """A thousand operations while hub and member are stopped, killed and started: the hub has exactly these."""
-    pair(fleet.hub, fleet.member, ["read-operations=repo:main"])
+    pair(fleet.hub, fleet.member, ["read-operations=repo:main"], plain)
     half = OPERATIONS // 2
     ways = [(fleet.hub, signal.SIGTERM), (fleet.hub, signal.SIGKILL), (fleet.member, signal.SIGTERM),
             (fleet.member, signal.SIGKILL)]
@@ -483,7 +493,7 @@ OPERATIONS_AND_RIGHTS = [
 PAIRING_AND_WAYS = [tokens_are_used_up, converges_after_a_cut_behind_each_item, members_do_not_meet]
 ENDURANCE = [tells_a_thousand_while_everything_stops]
 if SOAK:
-    ENDURANCE.append(dials_again_by_itself)
+    ENDURANCE += [tells_a_thousand_in_plain_text, dials_again_by_itself]
 
 
 def run(checks, list_of_checks):
