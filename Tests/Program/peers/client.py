@@ -116,16 +116,16 @@ def framings(site):
 
 
 def large(site):
-    """an operation of some 100 KiB (soak: 8 MiB), and a thousand in two answers"""
+    """an operation of some 100 KiB (soak: 8 MiB), and six hundred in two answers"""
     who, session = joined(site, "large")
     session.send(created(operation(1, display_message="x" * (8 << 20 if SOAK else 200 << 10))))
     stored(site, who, [1])
-    session.send(manifest([(number, 1) for number in range(1, 1001)]))
+    session.send(manifest([(number, 1) for number in range(1, 601)]))
     asked = list(session.expect("request_operation_data").op_ids)
-    same(asked, list(range(2, 1001)), "what the hub asks for")
+    same(asked, list(range(2, 601)), "what the hub asks for")
     for part in (asked[:512], asked[512:]):
         session.send(updated(*map(operation, part)))
-    stored(site, who, range(1, 1001))
+    stored(site, who, range(1, 601))
     session.close()
 
 

@@ -51,6 +51,9 @@ class Target:
 
     def blamed(self, name):
         """The peer is shown with an error, and with words on it."""
+        place = self.places[name]
+        if len(place.sessions) > 1 and self.site.peer(place.name)["state"] == "pending":
+            return  # a minute has passed, and it tries again
         peer = self.parted(name)
         expect(peer["state"] in ("auth-error", "protocol-error") and peer["message"], f"{name}: {peer}")
 

@@ -126,11 +126,12 @@ class Who:
 
 def stored(site, who, numbers, patience=PATIENCE):
     """Waits until these operations of a member are kept, and no others; gives them."""
-    limit = time.monotonic() + patience
+    limit, wait = time.monotonic() + patience, 0.02
     while sorted(found := site.operations(who.name)) != sorted(numbers):
         if time.monotonic() > limit:
             raise AssertionError(f"operations {sorted(found)} of {who.name} in place of {sorted(numbers)}")
-        time.sleep(0.05)
+        time.sleep(wait)
+        wait = min(0.5, wait * 2)
     return found
 
 
