@@ -618,7 +618,7 @@ def n18(target):
 def n19(target):
     """N19 manifests that are long, of duplicates, of negative numbers"""
     site = target.site
-    count = 1_000_000 if SOAK else 100_000
+    count = 1_000_000
     who = target.fresh()
     session = site.session(who)
     session.send(created(operation(5)))
