@@ -127,6 +127,16 @@ def knows_what_was_there(fleet):
     fleet.back_up()  # what is written into the folder is seen with the next task
     fleet.back_up(namespace="prod")
     fleet.converge("what was there before")
+    with open(os.path.join(fleet.store, ".cairn", "uuid")) as file:
+        identity = bytes.fromhex(file.read().strip())
+    guid = world.store_guid(identity)
+    places = {"main": "", "main_prod": "prod", "main_prod_eu": "prod/eu"}
+    for operation in fleet.hub.operations(peer="web1"):
+        same(operation["repo-guid"], guid, "guid of the datastore")
+        if operation["kind"] == "index-snapshot":
+            plan, kind, group, seconds = world.key_of(
+                operation, fleet.hub.message(operation)["operationIndexSnapshot"]["snapshot"])
+            same(operation["snapshot-id"], world.snapshot_id(identity, places[plan], kind, group, seconds), "snapshot")
 
 
 def numbers_stay(fleet):

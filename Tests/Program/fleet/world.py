@@ -1,10 +1,12 @@
 """Machines that tell each other what they did, and what lies between them."""
 
 import collections
+import hashlib
 import itertools
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -284,3 +286,19 @@ def differences(wanted, ours):
             found.append(f"{name}: {len(left)} there, {len(right)} shown; missing {sorted(left - right)[:2]}, "
                          f"too many {sorted(right - left)[:2]}")
     return found
+
+
+# The names of things that stay, whatever happens to the server that has them.
+
+def length_prefixed(text):
+    return struct.pack(">I", len(text.encode())) + text.encode()
+
+
+def store_guid(identity):
+    return hashlib.sha256(b"pbs-datastore/1\0" + identity).hexdigest()
+
+
+def snapshot_id(identity, namespace, kind, group, seconds):
+    return hashlib.sha256(
+        b"pbs-snapshot/1\0" + identity + length_prefixed(namespace) + length_prefixed(kind) + length_prefixed(group)
+        + struct.pack(">Q", seconds)).hexdigest()
