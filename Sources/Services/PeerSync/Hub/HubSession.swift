@@ -172,8 +172,8 @@ package final class HubSession: Sendable {
             defer { state.hasResources = true }
             return !state.hasResources
         }
-        let allRepos = Self.merge(isFirst ? [] : known?.knownRepos ?? [], repos, by: \.id)
-        let allPlans = Self.merge(isFirst ? [] : known?.knownPlans ?? [], plans, by: \.id)
+        let allRepos = ResourceLists.merge(isFirst ? [] : known?.knownRepos ?? [], repos, by: \.id)
+        let allPlans = ResourceLists.merge(isFirst ? [] : known?.knownPlans ?? [], plans, by: \.id)
         guard allRepos.count <= Self.maxResources, allPlans.count <= Self.maxResources else {
             throw PeerSyncFailure(.tooLarge, "more than \(Self.maxResources) repos or plans of one member")
         }
@@ -181,20 +181,5 @@ package final class HubSession: Sendable {
             $0.knownRepos = allRepos
             $0.knownPlans = allPlans
         }
-    }
-
-    /// New entries replace old ones of the same name where these stand.
-    private static func merge<Entry>(_ old: [Entry], _ new: [Entry], by name: KeyPath<Entry, String>) -> [Entry] {
-        var all = old
-        var places = Dictionary(old.enumerated().map { ($1[keyPath: name], $0) }) { first, _ in first }
-        for entry in new {
-            if let place = places[entry[keyPath: name]] {
-                all[place] = entry
-            } else {
-                places[entry[keyPath: name]] = all.count
-                all.append(entry)
-            }
-        }
-        return all
     }
 }

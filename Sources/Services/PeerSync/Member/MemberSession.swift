@@ -37,7 +37,7 @@ final class MemberSession: Sendable {
     private let states: PeerStates
     private let record: PeerStates.Session
     private let time: TimeSource
-    private let machine: Mutex<PeerSession>
+    private let channel: SessionChannel
     private let lastHeard = Mutex(ContinuousClock.now)
     private let accepted = Atomic(false)
 
@@ -57,7 +57,7 @@ final class MemberSession: Sendable {
         self.time = time
         self.log = log
         scope = try MemberScope(peer.grants)
-        machine = Mutex(
+        channel = SessionChannel(
             PeerSession(
                 member: directory.identity, instanceID: directory.instanceID, of: (peer.keyID, peer.instanceID),
                 pairingSecret: peer.pairingSecret ?? "", capabilities: [.logs],
@@ -86,7 +86,7 @@ final class MemberSession: Sendable {
     // MARK: Handshake
 
     private func shakeHands() async throws {
-        try await send(machine.withLock { $0.opening() })
+        try await send(channel.opening())
         while true {
             let effects = try await withPatience { try await self.receive() }
             for effect in effects {
@@ -125,14 +125,14 @@ final class MemberSession: Sendable {
     private func receive() async throws -> [PeerSession.Effect] {
         guard let bytes = try await stream.receive() else { throw StreamEnd.clean }
         lastHeard.withLock { $0 = .now }
-        return try machine.withLock { machine throws(PeerSyncFailure) in try machine.receive(bytes) }
+        return try channel.receive(bytes)
     }
 
     private func send(_ item: WireSyncStreamItem) async throws { try await stream.send(try item.serializedBytes()) }
 
     /// For the writer only: items must leave in the order in which they are sealed.
     func send(_ item: PeerItem) async throws {
-        try await send(try machine.withLock { machine throws(PeerSyncFailure) in try machine.seal(item) })
+        try await stream.send(channel.seal(item))
     }
 
     // MARK: Session
@@ -275,22 +275,10 @@ extension WirePeerState {
     /// Limit of what is kept of a peer's lists.
     private static let maxResources = 100_000
 
-    /// Resources are merged by id. (Spec: backrest-sync §5.5.)
+    /// What is beyond the limit is left out.
     fileprivate mutating func merge(repos: [WireRepoMetadata], plans: [WirePlanMetadata]) {
-        var places = Dictionary(
-            knownRepos.enumerated().map { ($1.id, $0) }, uniquingKeysWith: { first, _ in first })
-        for repo in repos where knownRepos.count < Self.maxResources || places[repo.id] != nil {
-            if let place = places[repo.id] {
-                knownRepos[place] = repo
-            } else {
-                places[repo.id] = knownRepos.count
-                knownRepos.append(repo)
-            }
-        }
-        var ids = Set(knownPlans.map(\.id))
-        for plan in plans where knownPlans.count < Self.maxResources && ids.insert(plan.id).inserted {
-            knownPlans.append(plan)
-        }
+        knownRepos = Array(ResourceLists.merge(knownRepos, repos, by: \.id).prefix(Self.maxResources))
+        knownPlans = Array(ResourceLists.merge(knownPlans, plans, by: \.id).prefix(Self.maxResources))
     }
 }
 
@@ -300,7 +288,7 @@ extension MemberSession {
     private func write() async throws {
         while let job = await outbox.next() {
             switch job {
-            case .heartbeat: try await send(.heartbeat(capabilities: [.logs]))
+            case .heartbeat: try await send(.heartbeat(capabilities: []))
             case .config:
                 let (feed, scope) = (feed, scope)
                 try await send(.config(try await workers.run { try feed.configView(for: scope) }))
