@@ -170,6 +170,12 @@ struct FramingTests {
         await #expect(throws: (any Error).self) { try await stream.receive() }
     }
 
+    @Test("broken off by its peer is lost, and no failure of this server")
+    func lost() async {
+        let stream = ConnectServerStream(peerAddress: "", request: BrokenOff(), encoding: .identity)
+        await #expect(throws: StreamLost.self) { () async throws -> Void in _ = try await stream.receive() }
+    }
+
     @Test("end for a session that waits when its answer is let go of")
     func abandoned() async throws {
         let stream = ConnectServerStream(peerAddress: "", request: Silence(), encoding: .identity)
@@ -201,5 +207,12 @@ struct FramingTests {
         await #expect(throws: PeerSyncFailure.self) { try await stream.receive() }
         stream.close()
         #expect(resets.withLock { $0 } > 0)
+    }
+}
+
+/// A request whose carrier fails.
+private struct BrokenOff: ByteSource {
+    func read(upTo maxBytes: Int) async throws -> [UInt8]? {
+        throw BackupFailure(.unavailable, "the client broke the stream off")
     }
 }

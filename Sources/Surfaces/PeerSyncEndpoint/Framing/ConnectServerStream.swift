@@ -30,7 +30,13 @@ package final class ConnectServerStream: PeerStream {
     }
 
     package func receive() async throws -> [UInt8]? {
-        let message = try await reading.run { [incoming] in try await incoming.next() }
+        let message: IncomingMessages.Message?
+        do {
+            message = try await reading.run { [incoming] in try await incoming.next() }
+        } catch let failure as BackupFailure {
+            // Of the carrier: the session must not take it for a failure of this server.
+            throw StreamLost(description: failure.summary)
+        }
         guard case .message(let bytes)? = message else { return nil }
         return bytes
     }
@@ -76,6 +82,11 @@ package final class ConnectServerStream: PeerStream {
             }
         }
     }
+}
+
+/// The stream is gone: broken off by the other side, or with its connection.
+struct StreamLost: Error, CustomStringConvertible {
+    let description: String
 }
 
 /// Reads that ``close()`` ends from anywhere, also while they wait.
